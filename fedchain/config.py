@@ -1,0 +1,126 @@
+"""The configuration of an experiment: frozen dataclasses, checked at the edge against the resolved Hydra config.
+
+Every field is documented in docs/configuration.md. Unknown keys, wrong types and values out of range end in one line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated, Literal, cast
+
+import rfc8785
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+
+from fedchain.core.digest import Digest, tagged
+
+Positive = Annotated[int, Ge(1)]
+PositiveReal = Annotated[float, Gt(0), Lt(1e6)]
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    """Which data, cut how: `split` is "flamby" or "resplit-N" with a seed N; `directory` replaces the vendored files."""
+
+    name: Literal["heart"]
+    split: Annotated[str, MinLen(1)]
+    directory: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """Which model; `hidden` units make sense for "mlp" only."""
+
+    name: Literal["logistic", "mlp"]
+    hidden: Annotated[int, Ge(0), Le(1_000_000)]
+
+
+@dataclass(frozen=True, slots=True)
+class PrivacyConfig:
+    """Differential privacy of the whole run, at each client: `epsilon` is the run's target at `delta`."""
+
+    mode: Literal["dp", "off"]
+    epsilon: Annotated[float, Gt(0), Le(1000)]
+    delta: Annotated[float, Ge(1e-12), Le(0.1)]
+    max_grad_norm: PositiveReal
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyConfig:
+    """How clients train and how updates become the next model."""
+
+    name: Literal["fedavg"]
+    epochs: Positive
+    batch_size: Positive
+    learning_rate: PositiveReal
+    min_clients: Positive
+    max_update_norm: PositiveReal
+    aggregation_threads: Annotated[int, Ge(1), Le(64)]
+    round_timeout_s: Annotated[int, Ge(1), Le(7 * 24 * 3600)]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """Where artifacts lie: "embedded" is a folder of the home."""
+
+    name: Literal["embedded"]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerConfig:
+    """Where rounds are sealed: "embedded" is an EVM chain in a file of the home."""
+
+    name: Literal["embedded"]
+    chain_id: Annotated[int, Ge(1), Lt(2**53)]
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationConfig:
+    """What only a simulation has: replies shuffled with this seed, or left in order (null)."""
+
+    shuffle_replies: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentConfig:
+    """One experiment, known by its digest."""
+
+    experiment: Annotated[str, MinLen(1)]
+    seed: Annotated[int, Ge(0), Lt(2**53)]
+    rounds: Annotated[int, Ge(1), Le(1_000_000)]
+    data: DataConfig
+    model: ModelConfig
+    privacy: PrivacyConfig
+    strategy: StrategyConfig
+    store: StoreConfig
+    ledger: LedgerConfig
+    simulation: SimulationConfig
+
+    def canonical(self) -> bytes:
+        """Return the configuration as RFC 8785 JSON, reals as decimal strings: the artifact that is recorded."""
+        return rfc8785.dumps(cast("dict[str, str]", _plain(dataclasses.asdict(self))))
+
+    def digest(self) -> Digest:
+        """Return `configDigest`."""
+        return config_digest(self.canonical())
+
+
+def config_digest(canonical: bytes) -> Digest:
+    """Return the digest of a recorded configuration."""
+    return tagged("config", canonical)
+
+
+def decimal_text(value: float) -> str:
+    """Return the shortest decimal that reads back as the same float, without an exponent."""
+    return format(Decimal(repr(value)), "f")
+
+
+def _plain(value: object) -> object:
+    match value:
+        case float():
+            return decimal_text(value)
+        case dict():
+            return {key: _plain(item) for key, item in cast("dict[str, object]", value).items()}
+        case _:
+            return value

@@ -1,0 +1,89 @@
+"""The result of an audit: claims with the level at which each holds, and findings where one does not.
+
+A level is never higher than what was checked. A lineage is `verified` only if nothing was found and a pinned head,
+known from elsewhere, matches; without one it is self-consistent at most.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class ClaimLevel(enum.StrEnum):
+    """How strongly a claim holds, strongest first."""
+
+    REDERIVED = "re-derived"
+    ANCHORED = "anchored"
+    SIGNED = "signed"
+    ATTESTED = "attested"
+    SELF_REPORTED = "self-reported"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Something that was checked and holds: at which level, and how many instances."""
+
+    name: str
+    level: ClaimLevel
+    statement: str
+    instances: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A claim that fails. `round` is 0 for what belongs to no round; `run` is hex, empty for the registry."""
+
+    run: str
+    round: int
+    claim: str
+    level: ClaimLevel
+    expected: str
+    got: str
+
+
+class Verdict(enum.StrEnum):
+    """The outcome of an audit, in the words of the command line."""
+
+    VERIFIED = "verified against a pinned head"
+    SELF_CONSISTENT = "self-consistent, but no pinned head"
+    FINDINGS = "findings"
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """One client's part in one round, as far as it was verified."""
+
+    client: str
+    organisation: str
+    dataset: str
+    weight: int
+    micro_epsilon_total: int
+    run_micro_epsilon: int
+
+
+@dataclass(frozen=True, slots=True)
+class LineageRound:
+    """One verified link: identifiers as hex or CID text."""
+
+    run: str
+    round: int
+    kind: str
+    round_hash: str
+    transaction: str
+    base_model: str
+    model_digest: str
+    model_cid: str
+    contributions: tuple[Contribution, ...]
+    rejections: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """What the verifier re-derived from the record."""
+
+    verdict: Verdict
+    rounds: tuple[LineageRound, ...]
+    claims: tuple[Claim, ...]
+    findings: tuple[Finding, ...]
+    pinned: tuple[str, ...]

@@ -1,0 +1,113 @@
+"""The manifests: what a run and each of its rounds consist of, as documents kept in the store.
+
+The ledger holds the CID digest of each round's manifest; a round's manifest names everything else by CID.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from fedchain.core.task import LocalTraining, UpdateHeader
+
+RUN_FORMAT: Final = "fedchain/run/1"
+ROUND_FORMAT: Final = "fedchain/round/1"
+CID_PROFILE: Final = "unixfs-v1-2025"
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRef:
+    """An artifact by the CID of its stored bytes and, where it has one, the domain digest of its content."""
+
+    cid: str
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CohortMember:
+    """A client that is invited: its device key, its organisation, its dataset and the policy that covers it."""
+
+    client: bytes
+    organisation: bytes
+    dataset: bytes
+    policy: ArtifactRef
+    nominal_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class TensorShape:
+    """One tensor of the model."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunManifest:
+    """What holds for every round of a run; each round's manifest names it."""
+
+    format: str
+    profile: str
+    federation: bytes
+    run: bytes
+    experiment: str
+    rounds: int
+    strategy: str
+    min_clients: int
+    max_update_norm_e6: int
+    fraction_bits: int
+    width: int
+    tensors: tuple[TensorShape, ...]
+    initial_model: ArtifactRef
+    config: ArtifactRef
+    code_digest: bytes
+    env_digest: bytes
+    training: LocalTraining
+    cohort: tuple[CohortMember, ...]
+    mode: str
+    payload_encryption: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedUpdate:
+    """An update in the aggregate: its signed statement and the CID of its payload."""
+
+    header: UpdateHeader
+    payload_cid: str
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedReply:
+    """A reply that was refused: why, when, whose, and the CID of its bytes as they came.
+
+    `round` is the round that the reply answered, which is an earlier one for a late reply. `signer` is zero where the
+    reply bears no valid signature.
+    """
+
+    reason: int
+    round: int
+    signer: bytes
+    node: int
+    evidence_cid: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoundManifest:
+    """What one link of the chain consists of. `kind` is the link's; `reason` is empty unless the round was aborted."""
+
+    format: str
+    run_manifest: str
+    federation: bytes
+    run: bytes
+    round: int
+    attempt: int
+    kind: int
+    reason: str
+    base_model: ArtifactRef
+    model: ArtifactRef
+    accepted: tuple[AcceptedUpdate, ...]
+    rejected: tuple[RejectedReply, ...]
+    opened_at: int
+    deadline: int
+    closed_at: int

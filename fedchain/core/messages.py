@@ -1,0 +1,145 @@
+"""The messages that keys sign (EIP-712), as listed in docs/format.md.
+
+Integers are unsigned and bounded by their Solidity type; addresses are 20 bytes, bytes32 are 32 bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Final, TypeAlias
+
+UNBOUNDED: Final = 2**64 - 1
+"""Micro-epsilon of an update that left without differential privacy."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientUpdate:
+    """A client's word: this update, of this dataset, trained from this base, under this code and this privacy."""
+
+    TYPE: ClassVar[str] = (
+        "ClientUpdate(bytes32 federation,bytes32 run,uint64 round,bytes32 baseModel,bytes32 updateCommit,"
+        "bytes32 payloadCid,bytes32 dataset,bytes32 policy,uint32 weight,uint64 microEpsilonTotal,bytes32 dpParams,"
+        "bytes32 codeDigest,bytes32 configDigest,bytes32 envDigest,uint64 nonce,uint64 deadline)"
+    )
+    federation: bytes
+    run: bytes
+    round: int
+    base_model: bytes
+    update_commit: bytes
+    payload_cid: bytes
+    dataset: bytes
+    policy: bytes
+    weight: int
+    micro_epsilon_total: int
+    dp_params: bytes
+    code_digest: bytes
+    config_digest: bytes
+    env_digest: bytes
+    nonce: int
+    deadline: int
+
+
+@dataclass(frozen=True, slots=True)
+class InclusionPromise:
+    """The aggregator's word: the leaf will be in the round's tree by the second `seal_by`."""
+
+    TYPE: ClassVar[str] = "InclusionPromise(bytes32 federation,bytes32 run,uint64 round,bytes32 leaf,uint64 sealBy)"
+    federation: bytes
+    run: bytes
+    round: int
+    leaf: bytes
+    seal_by: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoundReceipt:
+    """A site's word: I checked that this round hash holds my contribution."""
+
+    TYPE: ClassVar[str] = "RoundReceipt(bytes32 federation,bytes32 run,uint64 round,bytes32 roundHash)"
+    federation: bytes
+    run: bytes
+    round: int
+    round_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AddOrganisation:
+    """The operator's act, hashed into the registry head and never signed (nonce 0)."""
+
+    TYPE: ClassVar[str] = "AddOrganisation(bytes32 organisation,address admin,uint64 nonce)"
+    organisation: bytes
+    admin: bytes
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterDevice:
+    """A site adds a device key that may sign updates from `valid_from` until before `valid_until` (seconds)."""
+
+    TYPE: ClassVar[str] = (
+        "RegisterDevice(bytes32 organisation,address device,uint64 validFrom,uint64 validUntil,"
+        "uint8 deviceClass,uint64 nonce)"
+    )
+    organisation: bytes
+    device: bytes
+    valid_from: int
+    valid_until: int
+    device_class: int
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeDevice:
+    """A site revokes a device key from the second `at` on."""
+
+    TYPE: ClassVar[str] = "RevokeDevice(address device,uint64 at,uint64 nonce)"
+    device: bytes
+    at: int
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterDataset:
+    """A site registers a dataset by its salted commitment and public nominal size (rows)."""
+
+    TYPE: ClassVar[str] = "RegisterDataset(bytes32 dataset,bytes32 organisation,uint32 nominalSize,uint64 nonce)"
+    dataset: bytes
+    organisation: bytes
+    nominal_size: int
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentGrant:
+    """A site consents to training on a dataset in a window (seconds), up to an epsilon at one fixed delta."""
+
+    TYPE: ClassVar[str] = (
+        "ConsentGrant(bytes32 dataset,bytes32 federation,bytes32 policy,uint64 from,uint64 until,"
+        "uint64 microEpsilonGrant,uint64 deltaE12,bytes32 unit,uint32 nominalSize,uint64 nonce)"
+    )
+    dataset: bytes
+    federation: bytes
+    policy: bytes
+    from_: int
+    until: int
+    micro_epsilon_grant: int
+    delta_e12: int
+    unit: bytes
+    nominal_size: int
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentWithdraw:
+    """A site withdraws its consent for a dataset from the second `at` on."""
+
+    TYPE: ClassVar[str] = "ConsentWithdraw(bytes32 dataset,uint64 at,uint8 reason,uint64 nonce)"
+    dataset: bytes
+    at: int
+    reason: int
+    nonce: int
+
+
+RegistryMessage: TypeAlias = (
+    AddOrganisation | RegisterDevice | RevokeDevice | RegisterDataset | ConsentGrant | ConsentWithdraw
+)

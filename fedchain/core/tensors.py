@@ -1,0 +1,162 @@
+"""Canonical tensors: safetensors without metadata, names in byte order, little-endian int32, no gaps.
+
+The bytes equal those of the safetensors library for the same tensors, and exactly one byte string stands for one set
+of tensors: whatever decodes is encoded again and compared. Format: https://github.com/huggingface/safetensors.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from fedchain.core.digest import Digest, tagged
+from fedchain.core.errors import FormatError
+
+IntTensors: TypeAlias = dict[str, npt.NDArray[np.int32]]
+FloatTensors: TypeAlias = dict[str, npt.NDArray[np.float64]]
+
+MAX_HEADER: Final = 1 << 20
+_INT32: Final = np.dtype("<i4")
+_WIDTHS: Final = {
+    "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2,
+    "I32": 4, "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8, "C64": 8, "C128": 16,
+}  # fmt: skip
+
+
+class DuplicateNameError(FormatError):
+    """A header names one tensor twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One tensor as a header describes it: dtype in safetensors' words, shape, and its half-open byte range."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSchema:
+    """Names and shapes that a model's tensors must have, sorted by name."""
+
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, npt.NDArray[Any]]) -> TensorSchema:
+        """Return the schema of the given tensors."""
+        names = tuple(sorted(tensors, key=str.encode))
+        return cls(names, tuple(tensors[name].shape for name in names))
+
+    @property
+    def parameters(self) -> int:
+        """The number of parameters."""
+        return sum(math.prod(shape) for shape in self.shapes)
+
+
+def encode(tensors: Mapping[str, npt.NDArray[np.int32]]) -> bytes:
+    """Return the canonical bytes of int32 tensors."""
+    names = sorted(tensors, key=str.encode)
+    offset, header = 0, {}
+    for name in names:
+        array = tensors[name]
+        if array.dtype != _INT32:
+            raise ValueError(f"{name}: expected int32, got {array.dtype}")
+        header[name] = {"dtype": "I32", "shape": list(array.shape), "data_offsets": [offset, offset + array.nbytes]}
+        offset += array.nbytes
+    return _frame(header) + b"".join(np.ascontiguousarray(tensors[name], _INT32).tobytes() for name in names)
+
+
+def _frame(header: Mapping[str, object]) -> bytes:
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def read_header(data: bytes) -> tuple[Entry, ...]:
+    """Return the entries of a safetensors header, checked for size, form, gaps and overlaps.
+
+    Raises:
+        DuplicateNameError: if a name stands twice.
+        FormatError: if the header or the length of the data is not what it says.
+    """
+    size = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or size > MAX_HEADER or 8 + size > len(data):
+        raise FormatError("tensor header", expected=f"at most {MAX_HEADER} bytes within the data", got=size)
+    try:
+        raw = json.loads(data[8 : 8 + size], object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise FormatError("tensor header is not JSON", got=str(error)) from error
+    if not isinstance(raw, dict):
+        raise FormatError("tensor header", expected="an object", got=type(raw).__name__)
+    entries = tuple(_entry(name, item) for name, item in cast("dict[str, Any]", raw).items())
+    end = 0
+    for entry in sorted(entries, key=lambda each: each.begin):
+        if entry.begin != end:
+            raise FormatError(f"tensor {entry.name}", expected=f"data at {end}", got=entry.begin)
+        end = entry.end
+    if 8 + size + end != len(data):
+        raise FormatError("tensor data", expected=f"{end} bytes", got=len(data) - 8 - size)
+    return entries
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1 if len(names) < 64 else len(set(names)) != len(names):
+            raise DuplicateNameError("tensor header", expected="each name once", got=name[:80])
+    return dict(pairs)
+
+
+def _entry(name: str, item: Any) -> Entry:
+    match item:
+        case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [int(begin), int(end)]} if len(item) == 3:
+            pass
+        case _:
+            raise FormatError(f"tensor {name[:80]}", expected="dtype, shape and data_offsets", got=repr(item)[:80])
+    if not all(type(size) is int and 0 <= size < 2**31 for size in shape):
+        raise FormatError(f"tensor {name[:80]}", expected="a shape of sizes", got=repr(shape)[:80])
+    width = _WIDTHS.get(dtype)
+    if width is not None and end - begin != width * math.prod(shape):
+        raise FormatError(f"tensor {name[:80]}", expected=f"{width * math.prod(shape)} bytes", got=end - begin)
+    if not 0 <= begin <= end:
+        raise FormatError(f"tensor {name[:80]}", expected="ascending offsets", got=f"{begin}..{end}")
+    return Entry(name, dtype, tuple(shape), begin, end)
+
+
+def decode(data: bytes) -> IntTensors:
+    """Return the int32 tensors of canonical bytes, as read-only views of them.
+
+    Raises:
+        FormatError: if the bytes are not the canonical encoding of int32 tensors.
+    """
+    entries = read_header(data)
+    start = 8 + int.from_bytes(data[:8], "little")
+    header: dict[str, object] = {}
+    for entry in entries:
+        if entry.dtype != "I32":
+            raise FormatError(f"tensor {entry.name}", expected="I32", got=entry.dtype)
+        header[entry.name] = {
+            "dtype": "I32", "shape": list(entry.shape), "data_offsets": [entry.begin, entry.end]
+        }  # fmt: skip
+    names = [entry.name for entry in entries]
+    if names != sorted(names, key=str.encode) or _frame(header) != data[:start]:
+        raise FormatError("tensors are not in canonical form", expected="sorted names and a minimal header")
+    return {
+        entry.name: np.frombuffer(data, _INT32, math.prod(entry.shape), start + entry.begin).reshape(entry.shape)
+        for entry in entries
+    }
+
+
+def model_digest(data: bytes) -> Digest:
+    """Return the digest of a global model's canonical bytes."""
+    return tagged("model", data)

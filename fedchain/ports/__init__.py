@@ -1,0 +1,1 @@
+"""What the workflow needs from the world, as Protocols. Adapters implement them, `fedchain.wiring` chooses."""

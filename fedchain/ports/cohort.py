@@ -1,0 +1,56 @@
+"""The clients of a round as the round machine sees them, whatever carries the messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from fedchain.core.task import RoundProof, SignedPromise, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back from a node: the bytes of an update header and a payload, or the error it reported.
+
+    `round` is the round that the request belonged to; `node` is the transport's id and proves nothing.
+    """
+
+    node: int
+    round: int
+    header: bytes
+    payload: bytes
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptReply:
+    """A node's answer to a round proof: the site's device address and its signature over the RoundReceipt."""
+
+    node: int
+    signer: bytes
+    signature: bytes
+    error: str
+
+
+class Cohort(Protocol):
+    """Sends to every member and yields replies as they come, until all answered or the deadline passed."""
+
+    def train(self, task: Task, model: bytes, answered: frozenset[int]) -> Iterator[Reply]:
+        """Send a task with the base model's bytes to every node that has not answered it already.
+
+        Late replies of earlier rounds may be among the replies.
+        """
+        ...
+
+    def late(self) -> Iterator[Reply]:
+        """Yield replies that came after their round, without waiting."""
+        ...
+
+    def promise(self, node: int, promise: SignedPromise) -> None:
+        """Hand a node the aggregator's signed inclusion promise."""
+        ...
+
+    def countersign(self, proofs: Sequence[tuple[int, RoundProof]]) -> Iterator[ReceiptReply]:
+        """Send each node its proof of inclusion and yield the receipts."""
+        ...

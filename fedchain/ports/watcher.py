@@ -1,0 +1,113 @@
+"""What a run tells those who watch it: the display, the tracker, a log. Watching never changes a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """A run begins, or goes on after an interruption at `first_round`. Ids are hex."""
+
+    run: str
+    federation: str
+    experiment: str
+    rounds: int
+    first_round: int
+    is_resumed: bool
+    clients: tuple[str, ...]
+    config: str
+    """The resolved configuration, canonical JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundOpened:
+    """Tasks go out."""
+
+    round: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateAdmitted:
+    """A client's update passed the gate; privacy in micro-epsilon, this run so far and over the dataset's lifetime."""
+
+    round: int
+    client: str
+    run_micro_epsilon: int
+    micro_epsilon_total: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyRejected:
+    """A reply was refused, for a recorded reason."""
+
+    round: int
+    client: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoundEnded:
+    """The round's outcome is decided and stored: a new model, or an abort with a reason."""
+
+    round: int
+    model_cid: str
+    model_digest: str
+    abort_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoundSealed:
+    """The link stands on the ledger."""
+
+    round: int
+    round_hash: str
+    transaction: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptSigned:
+    """A site checked its inclusion and co-signed the round hash."""
+
+    round: int
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """Metrics of a round's model by client and "overall" (simulation: on held-out splits); NaN is left out."""
+
+    round: int
+    metrics: dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A line for whoever watches, which changes nothing of the run."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """The run is closed."""
+
+    run: str
+
+
+Event: TypeAlias = (
+    RunStarted
+    | RoundOpened
+    | UpdateAdmitted
+    | ReplyRejected
+    | RoundEnded
+    | RoundSealed
+    | ReceiptSigned
+    | Evaluated
+    | Notice
+    | RunEnded
+)
+Watcher: TypeAlias = Callable[[Event], None]
