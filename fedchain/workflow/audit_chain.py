@@ -1,0 +1,98 @@
+"""The event chain, replayed: every registry head and every round hash computed anew, every gap a finding."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fedchain.core.digest import ZERO
+from fedchain.core.errors import IntegrityError
+from fedchain.core.record import LinkContext, LinkKind, head_slot, round_hash
+from fedchain.core.registry import RegistryState, check_authority
+from fedchain.ports.ledger import Ledger, LedgerEvent, LedgerIdentity, LinkEvent, RegistryEvent
+from fedchain.workflow.audit_report import Report
+
+
+@dataclass(frozen=True, slots=True)
+class ChainedLink:
+    """A link with the hash that the verifier computed and the registry as it was when the link was recorded."""
+
+    event: LinkEvent
+    round_hash: bytes
+    registry: RegistryState
+
+
+def audit_chain(ledger: Ledger, report: Report) -> list[ChainedLink]:
+    """Replay all events and return the links, in ledger order."""
+    identity, events = ledger.identity(), ledger.events()
+    links = _replay(identity, events, report)
+    state = links[1]
+    head = ledger.registry_head()
+    if head != state.head:
+        report.fails("registry", run=b"", round_=0, expected=head, got=state.head)
+    _audit_slots(ledger, links[0], report)
+    return links[0]
+
+
+def _replay(
+    identity: LedgerIdentity, events: Sequence[LedgerEvent], report: Report
+) -> tuple[list[ChainedLink], RegistryState]:
+    state, frozen = RegistryState(), RegistryState()
+    heads: dict[bytes, tuple[int, bytes]] = {}
+    links: list[ChainedLink] = []
+    for event in events:
+        match event:
+            case RegistryEvent():
+                _audit_action(identity, state, event, report)
+            case LinkEvent():
+                if frozen.head != state.head:
+                    frozen = copy.deepcopy(state)
+                links.append(_audit_link(identity, frozen, event, heads, report))
+    return links, state
+
+
+def _audit_action(identity: LedgerIdentity, state: RegistryState, event: RegistryEvent, report: Report) -> None:
+    try:
+        is_signed = check_authority(state, identity.registry, event.message, event.signature)
+        state.apply(event.message, event.at)
+    except (IntegrityError, KeyError) as error:
+        claim = "consent" if isinstance(error, IntegrityError) and "signature" in error.what else "registry"
+        report.fails(claim, run=b"", round_=0, expected="an action that the contract's rules allow", got=error)
+        return
+    report.holds("registry")
+    if is_signed:
+        report.holds("consent")
+
+
+def _audit_link(
+    identity: LedgerIdentity,
+    registry: RegistryState,
+    event: LinkEvent,
+    heads: dict[bytes, tuple[int, bytes]],
+    report: Report,
+) -> ChainedLink:
+    link = event.link
+    last, previous = heads.get(link.run, (0, ZERO))
+    context = LinkContext(identity.rounds, identity.federation, previous, registry.head)
+    computed = round_hash(link, context)
+    heads[link.run] = (link.round, computed)
+    if link.round != last + 1:
+        report.fails("chain", run=link.run, round_=last + 1, expected=f"round {last + 1}", got=f"round {link.round}")
+    elif event.previous_hash != previous:
+        report.fails("chain", run=link.run, round_=link.round, expected=previous, got=event.previous_hash)
+    elif computed != event.round_hash:
+        report.fails("chain", run=link.run, round_=link.round, expected=computed, got=event.round_hash)
+    else:
+        report.holds("chain")
+    return ChainedLink(event, computed, registry)
+
+
+def _audit_slots(ledger: Ledger, links: Sequence[ChainedLink], report: Report) -> None:
+    newest = {each.event.link.run: each for each in links}
+    for run, each in newest.items():
+        link = each.event.link
+        expected = head_slot(link.round, each.round_hash, closed=link.kind is LinkKind.CLOSED)
+        kept = ledger.head_slot(run)
+        if kept != expected:
+            report.fails("chain", run=run, round_=link.round, expected=kept, got=expected)

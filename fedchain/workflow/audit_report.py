@@ -1,0 +1,63 @@
+"""The ledger of an audit: each check either counts towards its claim or becomes a finding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fedchain.core.lineage import Claim, ClaimLevel, Finding
+
+STATEMENTS: dict[str, tuple[ClaimLevel, str]] = {
+    "model": (ClaimLevel.REDERIVED, "global models recomputed from the stored updates, bit for bit"),
+    "payload": (ClaimLevel.REDERIVED, "payloads that hash to their identifier and open their signed commitment"),
+    "privacy": (ClaimLevel.REDERIVED, "privacy totals recomputed from the signed parameters and within the grants"),
+    "chain": (ClaimLevel.ANCHORED, "links whose hash was recomputed and follows its predecessor on the ledger"),
+    "registry": (ClaimLevel.ANCHORED, "registry actions that lead to the head that the ledger keeps"),
+    "manifest": (ClaimLevel.ANCHORED, "manifests that match their link on the ledger"),
+    "configuration": (ClaimLevel.ANCHORED, "run configurations that match their digest"),
+    "rejection": (ClaimLevel.ANCHORED, "rejected replies with their reason and the evidence kept"),
+    "update": (ClaimLevel.SIGNED, "updates signed by a key that was valid at the round's deadline"),
+    "consent": (ClaimLevel.SIGNED, "registry actions that bear the signature of the site they belong to"),
+    "unprotected": (
+        ClaimLevel.SIGNED,
+        "updates that left WITHOUT differential privacy, as their site's policy allows: their privacy loss is unbounded",
+    ),
+    "receipt": (ClaimLevel.ATTESTED, "round hashes co-signed by a site after it checked its inclusion"),
+    "artifact": (ClaimLevel.ANCHORED, "artifacts of the store, named by no record, that match their identifier"),
+}
+SELF_REPORTED = (
+    Claim("data", ClaimLevel.SELF_REPORTED, "that the sites trained on the data they registered", 0),
+    Claim(
+        "noise", ClaimLevel.SELF_REPORTED, "that the sites really clipped, sampled and added the noise they signed", 0
+    ),
+    Claim("hardware", ClaimLevel.SELF_REPORTED, "that the sites ran the code whose digest they signed", 0),
+)
+
+
+@dataclass(slots=True)
+class Report:
+    """Counts what held and keeps what did not."""
+
+    findings: list[Finding] = field(default_factory=list[Finding])
+    counts: dict[str, int] = field(default_factory=dict[str, int])
+
+    def holds(self, claim: str, instances: int = 1) -> None:
+        """Count instances of a claim that were checked and hold."""
+        self.counts[claim] = self.counts.get(claim, 0) + instances
+
+    def fails(self, claim: str, *, run: bytes, round_: int, expected: object, got: object) -> None:
+        """Record a finding."""
+        level, _ = STATEMENTS[claim]
+        self.findings.append(Finding(run.hex(), round_, claim, level, _text(expected), _text(got)))
+
+    def claims(self) -> tuple[Claim, ...]:
+        """Return every claim with its instances, then what stays somebody's word."""
+        held = tuple(
+            Claim(name, level, statement, self.counts[name])
+            for name, (level, statement) in STATEMENTS.items()
+            if self.counts.get(name)
+        )
+        return held + SELF_REPORTED
+
+
+def _text(value: object) -> str:
+    return "0x" + value.hex() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,273 @@
+"""One link, re-derived: manifest, roots, signatures, consents, payloads, and the model from its updates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from fedchain.config import config_digest
+from fedchain.core import document
+from fedchain.core.aggregation import ExactSum, ModelOutOfRangeError, RunAll, squared_norm
+from fedchain.core.cid import DAG_PB, RAW, Cid
+from fedchain.core.eip712 import Domain
+from fedchain.core.envelope import Envelope
+from fedchain.core.errors import FormatError, IntegrityError, MissingArtifactError
+from fedchain.core.fixedpoint import FixedPoint
+from fedchain.core.manifest import (
+    CID_PROFILE,
+    ROUND_FORMAT,
+    RUN_FORMAT,
+    AcceptedUpdate,
+    ArtifactRef,
+    CohortMember,
+    RoundManifest,
+    RunManifest,
+)
+from fedchain.core.messages import ClientUpdate
+from fedchain.core.policy import DataPolicy
+from fedchain.core.record import LinkKind
+from fedchain.core.rejection import Reason
+from fedchain.core.tensor_check import check_tensors
+from fedchain.core.tensors import IntTensors, decode, encode, model_digest
+from fedchain.ports.ledger import LedgerIdentity
+from fedchain.ports.store import ArtifactStore
+from fedchain.workflow.audit_chain import ChainedLink
+from fedchain.workflow.audit_report import Report
+from fedchain.workflow.gate import privacy_refusal, schema_of, signer_of, squared_norm_bound, weight_refusal
+from fedchain.workflow.outcome import rejected_tree, updates_tree
+
+T = TypeVar("T")
+
+
+class Fault(Exception):  # noqa: N818 - not an error of the program: the record contradicts itself
+    """One check of a link failed; becomes a finding."""
+
+    def __init__(self, claim: str, expected: object, got: object) -> None:
+        super().__init__(claim)
+        self.claim = claim
+        self.expected = expected
+        self.got = got
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedUpdate:
+    """An accepted update whose signature, consent and payload hold."""
+
+    run: bytes
+    round: int
+    signer: bytes
+    member: CohortMember
+    update: AcceptedUpdate
+    policy: DataPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedRound:
+    """A link with its manifest and its updates."""
+
+    chained: ChainedLink
+    manifest: RoundManifest
+    run_manifest: RunManifest
+    updates: tuple[AuditedUpdate, ...]
+
+
+@dataclass(slots=True)
+class RoundAuditor:
+    """Audits links in ledger order; remembers each run's last model and which artifacts were named."""
+
+    identity: LedgerIdentity
+    store: ArtifactStore
+    report: Report
+    run_all: RunAll
+    named: set[str] = field(default_factory=set[str])
+    models: dict[bytes, ArtifactRef] = field(default_factory=dict[bytes, ArtifactRef])
+    _runs: dict[str, RunManifest] = field(default_factory=dict[str, RunManifest])
+    _policies: dict[str, DataPolicy] = field(default_factory=dict[str, DataPolicy])
+
+    def audit(self, chained: ChainedLink) -> AuditedRound | None:
+        """Audit one link; a finding ends its audit and gives None."""
+        link = chained.event.link
+        try:
+            manifest = self._manifest(chained)
+            self.models[link.run] = manifest.model
+            run_manifest = self._run_manifest(manifest)
+            base = self._model(manifest.base_model)
+            updates = tuple(self._update(chained, manifest, run_manifest, each) for each in manifest.accepted)
+            self._rejections(manifest)
+            self._rederive(chained, manifest, run_manifest, base)
+        except Fault as fault:
+            self.report.fails(fault.claim, run=link.run, round_=link.round, expected=fault.expected, got=fault.got)
+            return None
+        except (FormatError, ModelOutOfRangeError, ValueError) as error:
+            self.report.fails("model", run=link.run, round_=link.round, expected="updates that add up", got=error)
+            return None
+        return AuditedRound(chained, manifest, run_manifest, updates)
+
+    # -- documents --------------------------------------------------------------------------------------------------
+
+    def _manifest(self, chained: ChainedLink) -> RoundManifest:
+        link = chained.event.link
+        cid = next(
+            (cid for codec in (RAW, DAG_PB) if self.store.has(cid := Cid(codec, link.manifest_digest))),
+            Cid(RAW, link.manifest_digest),
+        )
+        manifest = self._document(RoundManifest, cid.text, "manifest")
+        said = (manifest.federation, manifest.run, manifest.round, manifest.kind, manifest.base_model.digest)
+        linked = (self.identity.federation, link.run, link.round, int(link.kind), link.base_model)
+        _same("manifest", linked, said)
+        _same("manifest", (link.accepted, link.rejected), (len(manifest.accepted), len(manifest.rejected)))
+        _same("manifest", ROUND_FORMAT, manifest.format)
+        _same("manifest", link.model_digest, manifest.model.digest)
+        last = self.models.get(link.run)
+        if last is not None:
+            _same("model", last.digest, manifest.base_model.digest)
+        self.report.holds("manifest")
+        return manifest
+
+    def _run_manifest(self, manifest: RoundManifest) -> RunManifest:
+        if manifest.run_manifest not in self._runs:
+            run = self._document(RunManifest, manifest.run_manifest, "configuration")
+            _same("configuration", (RUN_FORMAT, CID_PROFILE), (run.format, run.profile))
+            _same("configuration", (self.identity.federation, manifest.run), (run.federation, run.run))
+            _same("configuration", run.config.digest, config_digest(self._get(run.config.cid, "configuration")))
+            for member in run.cohort:
+                policy = self._document(DataPolicy, member.policy.cid, "configuration")
+                _same("configuration", member.policy.digest, policy.digest())
+                self._policies[member.policy.cid] = policy
+            self._runs[manifest.run_manifest] = run
+            self.report.holds("configuration")
+        run = self._runs[manifest.run_manifest]
+        _same("manifest", run.run, manifest.run)
+        if manifest.round == 1:
+            _same("model", run.initial_model.digest, manifest.base_model.digest)
+        return run
+
+    # -- updates ----------------------------------------------------------------------------------------------------
+
+    def _update(
+        self, chained: ChainedLink, manifest: RoundManifest, run: RunManifest, update: AcceptedUpdate
+    ) -> AuditedUpdate:
+        header = update.header
+        _same("update", self.identity.rounds, Domain(header.chain_id, header.rounds_contract))
+        signer = signer_of(header)
+        member = next((each for each in run.cohort if each.client == signer), None)
+        if signer is None or member is None:
+            raise Fault("update", "a signature of a cohort member", signer or "no valid signature")
+        if not chained.registry.is_device_valid(signer, at=manifest.deadline, as_of=manifest.closed_at):
+            raise Fault("update", "a key valid at the deadline", signer)
+        self._message(header.message, manifest, run)
+        policy = self._consent(chained, manifest, member, header.message)
+        for reason in (
+            weight_refusal(header.message.weight, member),
+            privacy_refusal(header, run.training, member.nominal_size, policy),
+        ):
+            if reason is not None:
+                claim = "update" if reason in (Reason.ZERO_WEIGHT, Reason.OTHER_WEIGHT) else "privacy"
+                raise Fault(claim, "an admissible update", reason.words)
+        self.report.holds("update")
+        return AuditedUpdate(run.run, manifest.round, signer, member, update, policy)
+
+    def _message(self, message: ClientUpdate, manifest: RoundManifest, run: RunManifest) -> None:
+        signed = (message.federation, message.run, message.round, message.base_model, message.nonce, message.deadline)
+        stated = (
+            manifest.federation, manifest.run, manifest.round, manifest.base_model.digest, manifest.attempt,
+            manifest.deadline,
+        )  # fmt: skip
+        _same("update", stated, signed)
+        identities = (message.code_digest, message.config_digest, message.env_digest)
+        _same("configuration", (run.code_digest, run.config.digest, run.env_digest), identities)
+
+    def _consent(
+        self, chained: ChainedLink, manifest: RoundManifest, member: CohortMember, message: ClientUpdate
+    ) -> DataPolicy:
+        registry = chained.registry
+        consent = registry.consent(message.dataset, at=manifest.deadline, as_of=manifest.closed_at)
+        if consent is None:
+            raise Fault("consent", "a consent in force at the deadline", f"none for dataset 0x{message.dataset.hex()}")
+        policy = self._policies[member.policy.cid]
+        _same("consent", (consent.policy, consent.policy), (message.policy, policy.digest()))
+        granted = (consent.micro_epsilon_grant, consent.delta_e12, consent.nominal_size)
+        _same("consent", (policy.micro_epsilon_grant, policy.delta_e12, member.nominal_size), granted)
+        organisations = (registry.datasets[message.dataset].organisation, registry.devices[member.client].organisation)
+        _same("consent", organisations, (member.organisation, member.organisation))
+        _same("consent", member.dataset, message.dataset)
+        return policy
+
+    def _payload(self, run: RunManifest, update: AcceptedUpdate) -> IntTensors:
+        data = self._get(update.payload_cid, "payload")
+        _same("payload", update.header.message.payload_cid, Cid.parse(update.payload_cid).digest)
+        try:
+            envelope = Envelope.from_bytes(data)
+        except FormatError as error:
+            raise Fault("payload", "an envelope", error) from error
+        _same("payload", update.header.message.update_commit, envelope.commitment())
+        tensors = check_tensors(envelope, schema_of(run), FixedPoint(run.fraction_bits, run.width))
+        if isinstance(tensors, Reason):
+            raise Fault("payload", "an admissible update", tensors.words)
+        if squared_norm(tensors) > squared_norm_bound(run):
+            raise Fault("payload", "a norm within the bound", Reason.NORM_ABOVE_BOUND.words)
+        self.report.holds("payload")
+        return tensors
+
+    def _rejections(self, manifest: RoundManifest) -> None:
+        for each in manifest.rejected:
+            if each.reason not in set(Reason):
+                raise Fault("rejection", "a documented reason code", each.reason)
+            self._get(each.evidence_cid, "rejection")
+            self.report.holds("rejection")
+
+    # -- the model --------------------------------------------------------------------------------------------------
+
+    def _rederive(self, chained: ChainedLink, manifest: RoundManifest, run: RunManifest, base: bytes) -> None:
+        link = chained.event.link
+        leaves = [(each.header, signer_of(each.header) or b"", each.payload_cid) for each in manifest.accepted]
+        _same("chain", link.updates_root, updates_tree(self.identity.rounds, leaves).root)
+        _same("chain", link.rejected_root, rejected_tree(manifest.rejected).root)
+        if link.kind is LinkKind.SEALED:
+            total = ExactSum(schema_of(run), self.run_all)
+            for update in manifest.accepted:
+                total.add(self._payload(run, update), update.header.message.weight)
+            _same("model", True, len(manifest.accepted) >= run.min_clients)
+            derived = encode(total.apply_to(decode(base), FixedPoint(run.fraction_bits, run.width)))
+            _same("model", link.model_digest, model_digest(derived))
+            self.report.holds("model")
+        else:
+            _same("model", link.base_model, link.model_digest)
+            _same("manifest", 0, link.accepted)
+        self._model(manifest.model)
+
+    def _model(self, reference: ArtifactRef) -> bytes:
+        data = self._get(reference.cid, "model")
+        _same("model", reference.digest, model_digest(data))
+        return data
+
+    # -- the store --------------------------------------------------------------------------------------------------
+
+    def _get(self, cid: str, claim: str) -> bytes:
+        try:
+            data = self.store.get(Cid.parse(cid))
+        except MissingArtifactError as error:
+            raise Fault(claim, f"the artifact {cid}", "missing") from error
+        except IntegrityError as error:
+            raise Fault(claim, f"the artifact {cid}", error) from error
+        except FormatError as error:
+            raise Fault(claim, "a content identifier", error) from error
+        self.named.add(cid)
+        return data
+
+    def _document(self, cls: type[T], cid: str, claim: str) -> T:
+        try:
+            return document.from_bytes(cls, self._get(cid, claim))
+        except FormatError as error:
+            raise Fault(claim, f"a {cls.__name__}", error) from error
+
+
+def _same(claim: str, expected: object, got: object) -> None:
+    if expected != got:
+        raise Fault(claim, _shown(expected), _shown(got))
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, tuple):
+        return ", ".join(each.hex() if isinstance(each, bytes) else str(each) for each in value)
+    return value

@@ -1,0 +1,101 @@
+"""Enrolment: each site registers its own device, dataset and consent with its own key; anyone may relay.
+
+Every step looks at the registry first, so enrolling again, or after a crash, adds only what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from fedchain.core.eip712 import signing_digest
+from fedchain.core.errors import InputError
+from fedchain.core.messages import ConsentGrant, RegisterDataset, RegisterDevice
+from fedchain.core.policy import DataPolicy
+from fedchain.core.privacy import unit_digest
+from fedchain.core.registry import NEVER, RegistryState
+from fedchain.ports.ledger import Ledger, Registry
+from fedchain.ports.signer import Signer
+from fedchain.workflow.registry_view import RegistryView
+
+SOFTWARE_KEY: Final = 1
+"""Device class of a key in a file; hardware keys have higher classes."""
+YEAR_S: Final = 365 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Applicant:
+    """A site with the keys and the dataset that it wants to take part with. `dataset` is the salted commitment."""
+
+    name: str
+    organisation: bytes
+    admin: Signer
+    device: bytes
+    dataset: bytes
+    nominal_size: int
+    policy: DataPolicy
+
+
+def enrol(ledger: Ledger, registry: Registry, applicants: Sequence[Applicant], now: int) -> None:
+    """Bring the registry to hold every applicant's organisation, device, dataset and consent (valid for a year).
+
+    Raises:
+        InputError: if the registry holds something else under an applicant's identifiers.
+    """
+    view, identity = RegistryView(ledger), ledger.identity()
+    for each in applicants:
+        state = view.current()
+        if each.organisation not in state.organisations:
+            registry.add_organisation(each.organisation, each.admin.address)
+        nonce = registry.nonce(each.organisation)
+        for index, body in enumerate(_missing(view.current(), each, identity.federation, now)):
+            message = replace(body, nonce=nonce + index)
+            registry.submit(message, each.admin.sign(signing_digest(identity.registry, message)))
+        _check(view.current(), each)
+
+
+def _missing(
+    state: RegistryState, applicant: Applicant, federation: bytes, now: int
+) -> list[RegisterDevice | RegisterDataset | ConsentGrant]:
+    """Return what is not registered yet, with nonces still to be set."""
+    missing: list[RegisterDevice | RegisterDataset | ConsentGrant] = []
+    organisation, device, dataset = applicant.organisation, applicant.device, applicant.dataset
+    if device not in state.devices:
+        missing.append(RegisterDevice(organisation, device, now, now + YEAR_S, SOFTWARE_KEY, 0))
+    if dataset not in state.datasets:
+        missing.append(RegisterDataset(dataset, organisation, applicant.nominal_size, 0))
+    if not _is_granted(state, applicant, now):
+        missing.append(_grant(federation, applicant, now))
+    return missing
+
+
+def _is_granted(state: RegistryState, applicant: Applicant, now: int) -> bool:
+    """Whether consent stands, or was withdrawn: a withdrawal is the site's will and is never granted over."""
+    consent = state.consents.get(applicant.dataset)
+    return consent is not None and (consent.withdrawn_at != NEVER or consent.grant.until > now)
+
+
+def _grant(federation: bytes, applicant: Applicant, now: int) -> ConsentGrant:
+    policy = applicant.policy
+    return ConsentGrant(
+        dataset=applicant.dataset,
+        federation=federation,
+        policy=policy.digest(),
+        from_=now,
+        until=now + YEAR_S,
+        micro_epsilon_grant=policy.micro_epsilon_grant,
+        delta_e12=policy.delta_e12,
+        unit=unit_digest(policy.unit),
+        nominal_size=applicant.nominal_size,
+        nonce=0,
+    )
+
+
+def _check(state: RegistryState, applicant: Applicant) -> None:
+    device = state.devices.get(applicant.device)
+    if device is None or device.organisation != applicant.organisation:
+        raise InputError(f"the registry holds {applicant.name}'s device under another organisation")
+    dataset = state.datasets.get(applicant.dataset)
+    if dataset is None or dataset.nominal_size != applicant.nominal_size:
+        raise InputError(f"the registry holds {applicant.name}'s dataset with another size")

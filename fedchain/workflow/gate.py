@@ -1,0 +1,208 @@
+"""The admission gate: every reply is checked before it is summed, and a failure is a recorded rejection.
+
+Classes are tried in a fixed order: signature, run, ledger, round, base model, deadline, key, duplicate, then
+configuration, consent and privacy, then the payload and its tensors, then weight and norm. A reply without a valid
+signature is attributed to the transport's node, never to a client.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from fedchain.core import document
+from fedchain.core.cid import Cid, cid_of
+from fedchain.core.eip712 import Domain, signing_digest
+from fedchain.core.envelope import Envelope
+from fedchain.core.errors import FormatError
+from fedchain.core.fixedpoint import FixedPoint
+from fedchain.core.aggregation import squared_norm
+from fedchain.core.manifest import CohortMember, RunManifest
+from fedchain.core.messages import UNBOUNDED, ClientUpdate
+from fedchain.core.policy import DataPolicy, GrantKind
+from fedchain.core.privacy import MICRO, NO_MECHANISM, SUBSAMPLED_GAUSSIAN, DpParams, batches_per_epoch
+from fedchain.core.registry import RegistryState
+from fedchain.core.rejection import Reason
+from fedchain.core.signatures import recover
+from fedchain.core.task import LocalTraining, Task, UpdateHeader
+from fedchain.core.tensor_check import check_tensors
+from fedchain.core.tensors import IntTensors, TensorSchema
+from fedchain.ports.cohort import Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A reply that passed: its statement, its signer, its payload's CID and its tensors."""
+
+    header: UpdateHeader
+    signer: bytes
+    payload_cid: Cid
+    tensors: IntTensors
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A reply that failed; `signer` is 20 zero bytes where no valid signature names one."""
+
+    reason: Reason
+    signer: bytes
+
+
+NOBODY = bytes(20)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What one attempt of one round admits. `policies` maps a policy digest to the policy."""
+
+    task: Task
+    manifest: RunManifest
+    registry: RegistryState
+    policies: dict[bytes, DataPolicy]
+    now: int
+
+    def judge(self, reply: Reply, admitted: frozenset[bytes]) -> Admission | Refusal:
+        """Check a reply; `admitted` holds the signers that are already in this round."""
+        try:
+            header = document.from_bytes(UpdateHeader, reply.header)
+        except FormatError:
+            return Refusal(Reason.MALFORMED, NOBODY)
+        if header.message.weight < 0:
+            return Refusal(Reason.NEGATIVE_WEIGHT, NOBODY)
+        signer = signer_of(header)
+        if signer is None or signer not in self.registry.devices:
+            return Refusal(Reason.BAD_SIGNATURE, NOBODY)
+        reason = self._statement_refusal(header, signer, admitted)
+        if reason is not None:
+            return Refusal(reason, signer)
+        outcome = self._open(header.message, reply.payload)
+        if isinstance(outcome, Reason):
+            return Refusal(outcome, signer)
+        reason = weight_refusal(header.message.weight, self._member(signer)) or self._norm_refusal(outcome)
+        if reason is not None:
+            return Refusal(reason, signer)
+        return Admission(header, signer, cid_of(reply.payload), outcome)
+
+    def _statement_refusal(self, header: UpdateHeader, signer: bytes, admitted: frozenset[bytes]) -> Reason | None:
+        message, task = header.message, self.task
+        if (message.federation, message.run) != (task.federation, task.run):
+            return Reason.OTHER_RUN
+        if (header.chain_id, header.rounds_contract) != (task.chain_id, task.rounds_contract):
+            return Reason.OTHER_LEDGER
+        if message.round != task.round or message.nonce != task.attempt:
+            return Reason.OTHER_ROUND
+        if message.base_model != task.base_model:
+            return Reason.OTHER_BASE_MODEL
+        if message.deadline != task.deadline or self.now > task.deadline:
+            return Reason.PAST_DEADLINE
+        if not self.registry.is_device_valid(signer, at=task.deadline, as_of=self.now):
+            return Reason.KEY_NOT_VALID
+        if signer in admitted:
+            return Reason.DUPLICATE
+        configuration = (message.code_digest, message.config_digest, message.env_digest)
+        if configuration != (task.code_digest, task.config_digest, task.env_digest):
+            return Reason.OTHER_CONFIGURATION
+        return self._consent_refusal(header, signer) or self._privacy_refusal(header, signer)
+
+    def coverage_refusal(self, header: UpdateHeader, signer: bytes) -> Reason | None:
+        """Return why the registry, as it is now, no longer covers an admitted update, or None."""
+        if not self.registry.is_device_valid(signer, at=self.task.deadline, as_of=self.now):
+            return Reason.KEY_NOT_VALID
+        return self._consent_refusal(header, signer)
+
+    def _consent_refusal(self, header: UpdateHeader, signer: bytes) -> Reason | None:
+        message, member = header.message, self._member(signer)
+        device = self.registry.devices[signer]
+        dataset = self.registry.datasets.get(message.dataset)
+        if member is None or dataset is None or dataset.organisation != device.organisation:
+            return Reason.NO_CONSENT
+        consent = self.registry.consent(message.dataset, at=self.task.deadline, as_of=self.now)
+        if consent is None or consent.policy != message.policy or message.dataset != member.dataset:
+            return Reason.NO_CONSENT
+        return None
+
+    def _privacy_refusal(self, header: UpdateHeader, signer: bytes) -> Reason | None:
+        member = self._member(signer)
+        policy = self.policies.get(header.message.policy)
+        if member is None or policy is None:
+            return Reason.NO_CONSENT
+        return privacy_refusal(header, self.task.training, member.nominal_size, policy)
+
+    def _open(self, message: ClientUpdate, payload: bytes) -> IntTensors | Reason:
+        if cid_of(payload).digest != message.payload_cid:
+            return Reason.PAYLOAD_MISMATCH
+        try:
+            envelope = Envelope.from_bytes(payload)
+        except FormatError:
+            return Reason.PAYLOAD_MISMATCH
+        if envelope.commitment() != message.update_commit:
+            return Reason.PAYLOAD_MISMATCH
+        encoding = FixedPoint(self.task.fraction_bits, self.task.width)
+        return check_tensors(envelope, schema_of(self.manifest), encoding)
+
+    def _norm_refusal(self, tensors: IntTensors) -> Reason | None:
+        if squared_norm(tensors) > squared_norm_bound(self.manifest):
+            return Reason.NORM_ABOVE_BOUND
+        return None
+
+    def _member(self, signer: bytes) -> CohortMember | None:
+        return next((member for member in self.manifest.cohort if member.client == signer), None)
+
+
+def signer_of(header: UpdateHeader) -> bytes | None:
+    """Return the address that signed the statement in the domain that it names, or None."""
+    try:
+        domain = Domain(header.chain_id, header.rounds_contract)
+        return recover(signing_digest(domain, header.message), header.signature)
+    except (FormatError, ValueError, TypeError):
+        return None
+
+
+def schema_of(manifest: RunManifest) -> TensorSchema:
+    """Return the tensors that a run's manifest declares."""
+    return TensorSchema(
+        tuple(tensor.name for tensor in manifest.tensors), tuple(tensor.shape for tensor in manifest.tensors)
+    )
+
+
+def squared_norm_bound(manifest: RunManifest) -> int:
+    """Return the bound of the squared norm in fixed point: floor((bound * 2^F)^2), exactly."""
+    return (manifest.max_update_norm_e6**2 << (2 * manifest.fraction_bits)) // MICRO**2
+
+
+def weight_refusal(weight: int, member: CohortMember | None) -> Reason | None:
+    """Return why a weight is not the registered nominal size, or None."""
+    if weight == 0:
+        return Reason.ZERO_WEIGHT
+    if member is None or weight != member.nominal_size:
+        return Reason.OTHER_WEIGHT
+    return None
+
+
+def privacy_refusal(
+    header: UpdateHeader, training: LocalTraining, nominal_size: int, policy: DataPolicy
+) -> Reason | None:
+    """Return why signed privacy parameters contradict the run's plan, the policy or themselves, or None."""
+    dp, message = header.dp, header.message
+    if dp.digest() != message.dp_params or not _follows_plan(dp, training, nominal_size, policy):
+        return Reason.PRIVACY_MISSTATED
+    if dp.run_micro_epsilon > message.micro_epsilon_total:
+        return Reason.PRIVACY_MISSTATED
+    if dp.mechanism == NO_MECHANISM:
+        return None if policy.allows_unprotected else Reason.GRANT_EXCEEDED
+    spent = dp.run_micro_epsilon if policy.grant is GrantKind.SANDBOX else message.micro_epsilon_total
+    return Reason.GRANT_EXCEEDED if spent > policy.micro_epsilon_grant else None
+
+
+def _follows_plan(dp: DpParams, training: LocalTraining, nominal_size: int, policy: DataPolicy) -> bool:
+    batches = batches_per_epoch(nominal_size, training.batch_size)
+    if (dp.batches_per_epoch, dp.steps) != (batches, batches * training.epochs) or dp.unit != policy.unit:
+        return False
+    if training.epsilon == "off":
+        return dp.mechanism == NO_MECHANISM and dp.noise_multiplier_e6 == 0 and dp.run_micro_epsilon == UNBOUNDED
+    return (
+        dp.mechanism == SUBSAMPLED_GAUSSIAN
+        and dp.noise_multiplier_e6 > 0
+        and dp.delta_e12 == training.delta_e12 == policy.delta_e12
+        and dp.max_grad_norm_e6 == int(Decimal(training.max_grad_norm) * MICRO)
+    )

@@ -1,0 +1,43 @@
+"""What a round's outcome is made of: its manifest, its two trees, its link. Pure functions of what was decided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fedchain.core.cid import Cid
+from fedchain.core.eip712 import Domain
+from fedchain.core.manifest import RejectedReply, RoundManifest
+from fedchain.core.merkle import MerkleTree
+from fedchain.core.record import LinkKind, RejectedLeaf, RoundLink
+from fedchain.core.task import UpdateHeader, leaf_of
+
+
+def updates_tree(domain: Domain, accepted: Sequence[tuple[UpdateHeader, bytes, str]]) -> MerkleTree:
+    """Return the tree over (header, signer, payload CID) of the accepted updates."""
+    return MerkleTree.of([leaf_of(domain, header, signer, Cid.parse(cid).codec) for header, signer, cid in accepted])
+
+
+def rejected_tree(rejected: Sequence[RejectedReply]) -> MerkleTree:
+    """Return the tree over the rejected replies."""
+    return MerkleTree.of(
+        [
+            RejectedLeaf(each.reason, each.round, each.signer, each.node, Cid.parse(each.evidence_cid).digest).hash()
+            for each in rejected
+        ]
+    )
+
+
+def link_of(manifest: RoundManifest, manifest_cid: Cid, updates: MerkleTree) -> RoundLink:
+    """Return the link that stands for a round's manifest on the ledger."""
+    return RoundLink(
+        run=manifest.run,
+        round=manifest.round,
+        kind=LinkKind(manifest.kind),
+        updates_root=updates.root,
+        rejected_root=rejected_tree(manifest.rejected).root,
+        base_model=manifest.base_model.digest,
+        model_digest=manifest.model.digest,
+        manifest_digest=manifest_cid.digest,
+        accepted=len(manifest.accepted),
+        rejected=len(manifest.rejected),
+    )

@@ -1,0 +1,315 @@
+"""The round machine: open, train, admit, decide, seal, countersign; then the next round.
+
+Every decision is journaled before its effect, and every effect is idempotent, so a crash between any two steps
+neither loses nor repeats one. Sealing runs beside training, in order; the next round starts from the decided model.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fedchain.core import document
+from fedchain.core.aggregation import ExactSum, ModelOutOfRangeError, RunAll
+from fedchain.core.cid import Cid
+from fedchain.core.eip712 import signing_digest
+from fedchain.core.envelope import Envelope
+from fedchain.core.errors import InputError, PolicyError
+from fedchain.core.fixedpoint import FixedPoint
+from fedchain.core.manifest import ROUND_FORMAT, AcceptedUpdate, ArtifactRef, RejectedReply, RoundManifest, RunManifest
+from fedchain.core.messages import InclusionPromise
+from fedchain.core.policy import DataPolicy
+from fedchain.core.record import LinkKind
+from fedchain.core.rejection import Reason
+from fedchain.core.task import SignedPromise, Task, leaf_of
+from fedchain.core.tensors import decode, encode, model_digest
+from fedchain.ports.clock import Clock
+from fedchain.ports.cohort import Cohort, Reply
+from fedchain.ports.journal import Journal
+from fedchain.ports.ledger import Ledger
+from fedchain.ports.signer import Signer
+from fedchain.ports.store import ArtifactStore
+from fedchain.ports.watcher import (
+    ReplyRejected,
+    RoundEnded,
+    RoundOpened,
+    RoundSealed,
+    RunEnded,
+    UpdateAdmitted,
+    Watcher,
+)
+from fedchain.workflow.gate import NOBODY, Admission, Gate, Refusal, schema_of
+from fedchain.workflow.outcome import link_of, updates_tree
+from fedchain.workflow.receipts import Receipts
+from fedchain.workflow.registry_view import RegistryView
+from fedchain.workflow.run_state import Accepted, Body, Decided, Finished, Opened, Rejected, RunState, Sealed, entry_of
+from fedchain.workflow.sealing import Sealer
+
+MAX_ANONYMOUS_REJECTIONS = 3
+"""Replies without a valid signature that are recorded per node and round; the rest are dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instruments:
+    """The ports that a round machine works with; `run_all` spreads the aggregation over threads."""
+
+    store: ArtifactStore
+    ledger: Ledger
+    journal: Journal
+    signer: Signer
+    clock: Clock
+    cohort: Cohort
+    watcher: Watcher
+    run_all: RunAll
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """What does not change within a run: its manifest with its CID, its policies by digest, the round's duration."""
+
+    manifest: RunManifest
+    manifest_cid: str
+    config_digest: bytes
+    policies: dict[bytes, DataPolicy]
+    round_timeout_s: int
+
+
+class RoundMachine:
+    """Drives one run from wherever its journal stands to its end."""
+
+    def __init__(self, plan: RunPlan, instruments: Instruments) -> None:
+        self.state = RunState.replay(instruments.journal.entries())
+        self._plan = plan
+        self._manifest = plan.manifest
+        self._with = instruments
+        self._identity = instruments.ledger.identity()
+        self._registry = RegistryView(instruments.ledger)
+        self._receipts = Receipts(self._identity, self.state, instruments.cohort, self._note, instruments.watcher)
+        self._journal_lock = threading.Lock()
+        self._errors: list[str] = []
+        self._has_asked = False
+
+    def run(self) -> RunState:
+        """Run every round that is left, close the run, collect the receipts.
+
+        Raises:
+            PolicyError: if a round was aborted because too few sites took part.
+            InputError: if a round was aborted because the model would leave the fixed-point range.
+        """
+        with Sealer(self._with.ledger, self.state, self._note) as sealer:
+            for number in sorted(self.state.decided):
+                sealer.submit(number)
+            while not self.state.is_closed and self.state.rounds_sealed < self._manifest.rounds:
+                decided = self._round()
+                sealer.submit(decided.link.round)
+                self._raise_if_stuck(decided)
+                self._receipts.collect()
+            if not self.state.is_closed:
+                sealer.submit(self._close().link.round)
+        self._receipts.collect()
+        if not self.state.is_finished:
+            self._note(Finished(self._manifest.run))
+        self._with.watcher(RunEnded(self._manifest.run.hex()))
+        return self.state
+
+    def _round(self) -> Decided:
+        opened = self._open()
+        model = self._with.store.get(Cid.parse(opened.base_model.cid))
+        task = self._task(opened)
+        self._errors, self._has_asked = [], False
+        total = self._sum_of(tuple(self.state.accepted.values()))
+        if self._with.clock.now() <= opened.deadline:
+            answered = frozenset(each.node for each in self.state.accepted.values())
+            self._has_asked = True
+            for reply in self._with.cohort.train(task, model, answered):
+                self._receive(task, reply, total)
+        return self._decide(opened, task, model, total)
+
+    def _open(self) -> Opened:
+        if self.state.opened is not None:
+            return self.state.opened
+        number = max(self.state.decided, default=0) + 1
+        now = self._with.clock.now()
+        base = self.state.last_model or self._manifest.initial_model
+        opened = Opened(number, 1, base, now, now + self._plan.round_timeout_s)
+        self._note(opened)
+        self._with.watcher(RoundOpened(number, opened.attempt))
+        return opened
+
+    def _task(self, opened: Opened) -> Task:
+        manifest = self._manifest
+        return Task(
+            chain_id=self._identity.chain_id,
+            rounds_contract=self._identity.rounds_contract,
+            federation=manifest.federation,
+            run=manifest.run,
+            round=opened.round,
+            attempt=opened.attempt,
+            base_model=opened.base_model.digest,
+            deadline=opened.deadline,
+            fraction_bits=manifest.fraction_bits,
+            width=manifest.width,
+            code_digest=manifest.code_digest,
+            config_digest=self._plan.config_digest,
+            env_digest=manifest.env_digest,
+            training=manifest.training,
+        )
+
+    def _sum_of(self, accepted: Sequence[Accepted]) -> ExactSum:
+        total = ExactSum(schema_of(self._manifest), self._with.run_all)
+        for each in accepted:
+            envelope = Envelope.from_bytes(self._with.store.get(Cid.parse(each.payload_cid)))
+            total.add(decode(envelope.update), each.header.message.weight)
+        return total
+
+    # -- receiving --------------------------------------------------------------------------------------------------
+
+    def _receive(self, task: Task, reply: Reply, total: ExactSum) -> None:
+        if reply.error:
+            self._errors.append(reply.error)
+            self._with.watcher(ReplyRejected(task.round, f"node {reply.node}", reply.error))
+            return
+        verdict = self._gate(task).judge(reply, frozenset(self.state.accepted))
+        if isinstance(verdict, Refusal):
+            self._reject(task, reply, verdict)
+            return
+        self._with.store.put(reply.payload)
+        accepted = self._accept(task, reply.node, verdict)
+        total.add(verdict.tensors, verdict.header.message.weight)
+        self._with.cohort.promise(reply.node, accepted.promise)
+
+    def _gate(self, task: Task) -> Gate:
+        return Gate(task, self._manifest, self._registry.current(), self._plan.policies, self._with.clock.now())
+
+    def _accept(self, task: Task, node: int, admission: Admission) -> Accepted:
+        cid, header = admission.payload_cid, admission.header
+        leaf = leaf_of(self._identity.rounds, header, admission.signer, cid.codec)
+        promise = InclusionPromise(task.federation, task.run, task.round, leaf, task.deadline)
+        signature = self._with.signer.sign(signing_digest(self._identity.rounds, promise))
+        signed = SignedPromise(promise, signature)
+        accepted = Accepted(task.round, node, admission.signer, header, cid.text, signed)
+        self._note(accepted)
+        totals = header.dp.run_micro_epsilon, header.message.micro_epsilon_total
+        self._with.watcher(UpdateAdmitted(task.round, admission.signer.hex(), *totals))
+        return accepted
+
+    def _reject(self, task: Task, reply: Reply, refusal: Refusal) -> None:
+        anonymous = refusal.signer == NOBODY
+        earlier = [each for each in self.state.rejected if each.signer == NOBODY and each.node == reply.node]
+        if anonymous and len(earlier) >= MAX_ANONYMOUS_REJECTIONS:
+            return
+        rejected = self._rejected(refusal.reason, reply.round, refusal.signer, reply.node, reply.header, reply.payload)
+        if rejected not in self.state.rejected:
+            self._note(Rejected(rejected))
+        whom = f"node {reply.node}" if anonymous else refusal.signer.hex()
+        self._with.watcher(ReplyRejected(task.round, whom, refusal.reason.words))
+
+    def _rejected(
+        self, reason: Reason, round_: int, signer: bytes, node: int, header: bytes, payload: bytes
+    ) -> RejectedReply:
+        evidence = self._with.store.put(len(header).to_bytes(4, "big") + header + payload)
+        return RejectedReply(int(reason), round_, signer, node, evidence.text)
+
+    # -- deciding ---------------------------------------------------------------------------------------------------
+
+    def _decide(self, opened: Opened, task: Task, model: bytes, total: ExactSum) -> Decided:
+        gate = self._gate(task)
+        reasons = {
+            each.signer: gate.coverage_refusal(each.header, each.signer) for each in self.state.accepted.values()
+        }
+        covered = tuple(each for each in self.state.accepted.values() if reasons[each.signer] is None)
+        lost = tuple(
+            self._withdrawn(each, reason)
+            for each in self.state.accepted.values()
+            if (reason := reasons[each.signer]) is not None
+        )
+        if lost:
+            total = self._sum_of(covered)
+        if len(covered) < self._manifest.min_clients:
+            return self._abort(opened, covered, lost, "cohort-too-small")
+        try:
+            new = encode(total.apply_to(decode(model), FixedPoint(self._manifest.fraction_bits, self._manifest.width)))
+        except ModelOutOfRangeError:
+            return self._abort(opened, covered, lost, "model-out-of-range")
+        reference = ArtifactRef(self._with.store.put(new).text, model_digest(new))
+        return self._end(self._manifest_of(opened, LinkKind.SEALED, reference, covered, lost, ""), covered)
+
+    def _withdrawn(self, accepted: Accepted, reason: Reason) -> RejectedReply:
+        header, payload = document.to_bytes(accepted.header), self._with.store.get(Cid.parse(accepted.payload_cid))
+        return self._rejected(reason, accepted.round, accepted.signer, accepted.node, header, payload)
+
+    def _abort(
+        self, opened: Opened, covered: Sequence[Accepted], lost: Sequence[RejectedReply], reason: str
+    ) -> Decided:
+        refused = [*lost, *(self._withdrawn(each, Reason.ROUND_ABORTED) for each in covered)]
+        return self._end(self._manifest_of(opened, LinkKind.ABORTED, opened.base_model, (), refused, reason), ())
+
+    def _close(self) -> Decided:
+        now = self._with.clock.now()
+        number = max(self.state.decided, default=0) + 1
+        model = self.state.last_model or self._manifest.initial_model
+        opened = Opened(number, 1, model, now, now)
+        task = self._task(opened)
+        for reply in self._with.cohort.late():
+            self._receive(task, reply, self._sum_of(()))
+        return self._end(self._manifest_of(opened, LinkKind.CLOSED, model, (), (), ""), ())
+
+    def _manifest_of(
+        self,
+        opened: Opened,
+        kind: LinkKind,
+        model: ArtifactRef,
+        accepted: Sequence[Accepted],
+        refused: Sequence[RejectedReply],
+        reason: str,
+    ) -> RoundManifest:
+        return RoundManifest(
+            format=ROUND_FORMAT,
+            run_manifest=self._plan.manifest_cid,
+            federation=self._manifest.federation,
+            run=self._manifest.run,
+            round=opened.round,
+            attempt=opened.attempt,
+            kind=int(kind),
+            reason=reason,
+            base_model=opened.base_model,
+            model=model,
+            accepted=tuple(
+                AcceptedUpdate(each.header, each.payload_cid) for each in sorted(accepted, key=lambda each: each.signer)
+            ),
+            rejected=(*self.state.rejected, *refused),
+            opened_at=opened.opened_at,
+            deadline=opened.deadline,
+            closed_at=self._with.clock.now(),
+        )
+
+    def _end(self, manifest: RoundManifest, accepted: Sequence[Accepted]) -> Decided:
+        cid = self._with.store.put(document.to_bytes(manifest))
+        leaves = [(each.header, each.signer, each.payload_cid) for each in accepted]
+        link = link_of(manifest, cid, updates_tree(self._identity.rounds, leaves))
+        decided = Decided(link, manifest.model, cid.text, manifest.reason, tuple(accepted), manifest.rejected)
+        self._note(decided)
+        if link.kind is not LinkKind.CLOSED:
+            self._with.watcher(RoundEnded(link.round, manifest.model.cid, link.model_digest.hex(), manifest.reason))
+        return decided
+
+    def _raise_if_stuck(self, decided: Decided) -> None:
+        if decided.reason == "model-out-of-range":
+            raise InputError(
+                f"round {decided.link.round} was aborted: the model would leave the fixed-point range",
+                remedy="lower strategy.learning_rate or strategy.max_update_norm",
+            )
+        if decided.reason and self._has_asked:
+            raise PolicyError(
+                f"round {decided.link.round} was aborted",
+                expected=f"updates of at least {self._manifest.min_clients} clients",
+                got="fewer" if not self._errors else f"fewer, since {self._errors[0]}",
+            )
+
+    def _note(self, body: Body) -> None:
+        with self._journal_lock:
+            self._with.journal.append(entry_of(body))
+            self.state.apply(body)
+        if isinstance(body, Sealed):
+            self._with.watcher(RoundSealed(body.round, body.round_hash.hex(), body.transaction.hex()))

@@ -1,0 +1,286 @@
+"""A site's one function: check the base, charge, train, quantise, sign.
+
+Rows, keys and privacy counters stay here. The charge is durable before training, the signed update before it is
+released, so a crash at any line repeats nothing that was released and forgets nothing that was spent. An attempt that
+died before its release let nothing out; trained again with fresh noise, it reuses its charge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from fedchain.core import document
+from fedchain.core.cid import cid_of
+from fedchain.core.eip712 import Domain, signing_digest
+from fedchain.core.envelope import Envelope
+from fedchain.core.errors import FormatError, InputError, IntegrityError, PolicyError
+from fedchain.core.fixedpoint import FixedPoint
+from fedchain.core.merkle import proves
+from fedchain.core.messages import UNBOUNDED, ClientUpdate, RoundReceipt
+from fedchain.core.policy import DataPolicy, GrantKind
+from fedchain.core.privacy import (
+    MICRO,
+    NO_MECHANISM,
+    SUBSAMPLED_GAUSSIAN,
+    DpParams,
+    Release,
+    batches_per_epoch,
+    epsilon_of,
+    merged,
+    micro_epsilon,
+)
+from fedchain.core.record import LinkContext, LinkKind, RoundLink, round_hash
+from fedchain.core.signatures import recover
+from fedchain.core.task import LocalTraining, RoundProof, SignedPromise, SignedUpdate, Task, UpdateHeader, leaf_of
+from fedchain.core.tensors import FloatTensors, decode, encode, model_digest
+from fedchain.ports.clock import Clock, Entropy
+from fedchain.ports.signer import Signer
+from fedchain.ports.site_state import Charge, ChargeKey, Evidence, SiteState
+from fedchain.ports.training import Accountant, LocalRound, Trainer
+
+NOISE_SOURCE: Final = "chacha20 keyed by os.urandom"
+
+
+@dataclass(frozen=True, slots=True)
+class SiteDataset:
+    """A registered dataset as its own site knows it: commitment, policy, nominal size, and who trains on it."""
+
+    commitment: bytes
+    policy: DataPolicy
+    nominal_size: int
+    trainer: Trainer
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One client of one site. `domain` and `aggregator` are the ledger and the address that the site accepts."""
+
+    name: str
+    domain: Domain
+    federation: bytes
+    aggregator: bytes
+    dataset: SiteDataset
+    device: Signer
+    state: SiteState
+    accountant: Accountant
+    clock: Clock
+    entropy: Entropy
+
+    def contribute(self, task: Task, model: bytes) -> SignedUpdate:
+        """Answer a task with a signed update, or the one already released for this attempt.
+
+        Raises:
+            InputError: if the task is for another ledger, past its deadline, or its base is not what it says.
+            PolicyError: if the dataset's grant does not allow the charge.
+        """
+        self._check(task, model)
+        key = ChargeKey(task.run, task.round, task.attempt)
+        earlier = self.state.released(key)
+        if earlier is not None:
+            return _unpack(earlier)
+        base = FixedPoint(task.fraction_bits, task.width).dequantise(decode(model))
+        charge = self._charge(task, key)
+        update = self._train(task, base, charge.release)
+        signed = self._sign(task, charge, update)
+        self.state.release(key, _pack(signed))
+        return signed
+
+    def accept_promise(self, signed: SignedPromise) -> None:
+        """Keep the aggregator's inclusion promise, after checking that it is the aggregator's.
+
+        Raises:
+            IntegrityError: if it is signed by another key.
+        """
+        digest = signing_digest(self.domain, signed.promise)
+        signer = recover(digest, signed.signature)
+        if signer != self.aggregator:
+            raise IntegrityError("inclusion promise", expected=f"0x{self.aggregator.hex()}", got=f"0x{signer.hex()}")
+        self.state.keep(Evidence.PROMISE, signed.promise.run, signed.promise.round, document.to_bytes(signed))
+
+    def countersign(self, proof: RoundProof) -> bytes:
+        """Check a link and sign its RoundReceipt; return the signature.
+
+        A sealed round must hold this site's update; every link must follow the one that this site signed before, and
+        no round is signed with two hashes.
+
+        Raises:
+            IntegrityError: if the record contradicts what this site released or signed.
+        """
+        if proof.kind == LinkKind.SEALED:
+            self._check_inclusion(proof)
+        before = self.state.kept(Evidence.RECEIPT, proof.run, proof.round - 1)
+        if before is not None and before != proof.previous_hash:
+            raise IntegrityError(
+                f"round {proof.round} does not follow the co-signed one", expected=before.hex(),
+                got=proof.previous_hash.hex(),
+            )  # fmt: skip
+        context = LinkContext(self.domain, self.federation, proof.previous_hash, proof.registry_head)
+        hash_ = round_hash(_link(proof), context)
+        self.state.keep(Evidence.RECEIPT, proof.run, proof.round, hash_)
+        receipt = RoundReceipt(self.federation, proof.run, proof.round, hash_)
+        return self.device.sign(signing_digest(self.domain, receipt))
+
+    def _check(self, task: Task, model: bytes) -> None:
+        if (task.chain_id, task.rounds_contract, task.federation) != (
+            self.domain.chain_id, self.domain.contract, self.federation,
+        ):  # fmt: skip
+            raise InputError(
+                "task is for another ledger",
+                expected=f"chain {self.domain.chain_id}, contract 0x{self.domain.contract.hex()}",
+                got=f"chain {task.chain_id}, contract 0x{task.rounds_contract.hex()}",
+            )
+        if self.clock.now() > task.deadline:
+            raise InputError("task is past its deadline", expected=f"before {task.deadline}", got=self.clock.now())
+        digest = model_digest(model)
+        if digest != task.base_model:
+            raise InputError("base model", expected=f"digest {task.base_model.hex()}", got=digest.hex())
+
+    def _charge(self, task: Task, key: ChargeKey) -> Charge:
+        release = self._release(task)
+        with self.state.locked():
+            charges = self.state.charges(self.dataset.commitment)
+            for charge in charges:
+                if charge.key == key:
+                    return charge
+            charge = self._priced(task.training, key, release, charges)
+            self.state.charge(charge)
+        return charge
+
+    def _release(self, task: Task) -> Release:
+        training = task.training
+        batches = batches_per_epoch(self.dataset.nominal_size, training.batch_size)
+        steps = batches * training.epochs
+        if training.epsilon == "off":
+            return Release(0, batches, steps)
+        noise = self.state.noise_multiplier(task.run, self.dataset.commitment)
+        if noise is None:
+            noise = self.accountant.calibrate(
+                epsilon=float(training.epsilon),
+                delta=training.delta_e12 / 1e12,
+                batches_per_epoch=batches,
+                steps=steps * training.rounds,
+            )
+            self.state.set_noise_multiplier(task.run, self.dataset.commitment, noise)
+        return Release(noise, batches, steps)
+
+    def _priced(self, training: LocalTraining, key: ChargeKey, release: Release, earlier: Sequence[Charge]) -> Charge:
+        policy = self.dataset.policy
+        if release.is_protected and training.delta_e12 != policy.delta_e12:
+            raise PolicyError(
+                f"{self.name} grants epsilon at one delta only",
+                expected=f"privacy.delta={policy.delta_e12}e-12", got=f"{training.delta_e12}e-12",
+            )  # fmt: skip
+        if not release.is_protected and not policy.allows_unprotected:
+            raise PolicyError(f"{self.name} allows no training without differential privacy")
+        of_run = [charge.release for charge in earlier if charge.key.run == key.run]
+        total = self._spent([*(charge.release for charge in earlier), release], policy)
+        in_run = self._spent([*of_run, release], policy)
+        check_grant(self.name, policy, run=in_run[0], total=total[0])
+        floor = max((charge.micro_epsilon_total for charge in earlier), default=0)
+        return Charge(key, self.dataset.commitment, release, max(floor, total[0]), in_run[0], total[1])
+
+    def _spent(self, releases: list[Release], policy: DataPolicy) -> tuple[int, str]:
+        spent = self.accountant.spent(merged(releases), policy.delta_e12 / 1e12)
+        return micro_epsilon(spent.epsilon), spent.accountant
+
+    def _train(self, task: Task, base: FloatTensors, release: Release) -> FloatTensors:
+        local = LocalRound(task.training, release, task.round, self.dataset.nominal_size)
+        return self.dataset.trainer.train(base, local)
+
+    def _sign(self, task: Task, charge: Charge, update: FloatTensors) -> SignedUpdate:
+        encoding = FixedPoint(task.fraction_bits, task.width)
+        envelope = Envelope.of(self.entropy.secret(32), encoding, encode(encoding.quantise(update)))
+        payload = envelope.to_bytes()
+        dp = self._dp_params(task.training, charge)
+        message = ClientUpdate(
+            federation=task.federation,
+            run=task.run,
+            round=task.round,
+            base_model=task.base_model,
+            update_commit=envelope.commitment(),
+            payload_cid=cid_of(payload).digest,
+            dataset=self.dataset.commitment,
+            policy=self.dataset.policy.digest(),
+            weight=self.dataset.nominal_size,
+            micro_epsilon_total=charge.micro_epsilon_total,
+            dp_params=dp.digest(),
+            code_digest=task.code_digest,
+            config_digest=task.config_digest,
+            env_digest=task.env_digest,
+            nonce=task.attempt,
+            deadline=task.deadline,
+        )
+        signature = self.device.sign(signing_digest(self.domain, message))
+        return SignedUpdate(UpdateHeader(task.chain_id, task.rounds_contract, message, signature, dp), payload)
+
+    def _dp_params(self, training: LocalTraining, charge: Charge) -> DpParams:
+        protected = charge.release.is_protected
+        return DpParams(
+            mechanism=SUBSAMPLED_GAUSSIAN if protected else NO_MECHANISM,
+            noise_multiplier_e6=charge.release.noise_multiplier_e6,
+            max_grad_norm_e6=int(Decimal(training.max_grad_norm) * MICRO) if protected else 0,
+            batches_per_epoch=charge.release.batches_per_epoch,
+            steps=charge.release.steps,
+            delta_e12=self.dataset.policy.delta_e12,
+            unit=self.dataset.policy.unit,
+            adjacency="zero-out",
+            accountant=charge.accountant if protected else "none",
+            noise_source=NOISE_SOURCE if protected else "none",
+            run_micro_epsilon=charge.run_micro_epsilon,
+        )
+
+    def _check_inclusion(self, proof: RoundProof) -> None:
+        released = self.state.released(ChargeKey(proof.run, proof.round, proof.attempt))
+        if released is None:
+            raise IntegrityError(f"{self.name} released no update for round {proof.round}")
+        header = _unpack(released).header
+        leaf = leaf_of(self.domain, header, self.device.address, proof.payload_codec)
+        if header.message.base_model != proof.base_model:
+            raise IntegrityError(
+                "sealed base model", expected=header.message.base_model.hex(), got=proof.base_model.hex()
+            )
+        if not proves(proof.updates_root, leaf, proof.proof):
+            raise IntegrityError(f"round {proof.round} does not include {self.name}'s update")
+
+
+def check_grant(name: str, policy: DataPolicy, *, run: int, total: int) -> None:
+    """Refuse a charge that would pass the grant (micro-epsilon of this run and of the dataset's lifetime).
+
+    Raises:
+        PolicyError: naming the site, what its grant allows and what the charge would reach.
+    """
+    reached, scope = (
+        (run, "in one run") if policy.grant is GrantKind.SANDBOX else (total, "over the dataset's lifetime")
+    )
+    if reached == UNBOUNDED and policy.allows_unprotected:
+        return
+    if reached > policy.micro_epsilon_grant:
+        raise PolicyError(
+            f"the privacy grant of {name} is exhausted",
+            expected=f"epsilon at most {epsilon_of(policy.micro_epsilon_grant):g} {scope}",
+            got=f"{epsilon_of(reached):.4f}",
+            remedy="lower privacy.epsilon or ask the site for a new grant",
+        )
+
+
+def _link(proof: RoundProof) -> RoundLink:
+    return RoundLink(
+        proof.run, proof.round, LinkKind(proof.kind), proof.updates_root, proof.rejected_root, proof.base_model,
+        proof.model_digest, proof.manifest_digest, proof.accepted, proof.rejected,
+    )  # fmt: skip
+
+
+def _pack(signed: SignedUpdate) -> bytes:
+    header = document.to_bytes(signed.header)
+    return len(header).to_bytes(4, "big") + header + signed.payload
+
+
+def _unpack(data: bytes) -> SignedUpdate:
+    size = int.from_bytes(data[:4], "big")
+    try:
+        return SignedUpdate(document.from_bytes(UpdateHeader, data[4 : 4 + size]), data[4 + size :])
+    except FormatError as error:
+        raise IntegrityError("a released update in the site's state is damaged", got=str(error)) from error

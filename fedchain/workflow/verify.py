@@ -1,0 +1,119 @@
+"""The verifier: given a ledger and a store, re-derive the lineage and say how strongly each claim holds.
+
+It trusts neither the aggregator nor the store: every hash, root, signature, model and privacy total is computed from
+bytes. Without a head that is pinned from elsewhere the best verdict is "self-consistent", because whoever owns the
+ledger can rebuild it as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fedchain.core.aggregation import RunAll
+from fedchain.core.errors import InputError, IntegrityError
+from fedchain.core.lineage import Contribution, Lineage, LineageRound, Verdict
+from fedchain.core.record import LinkKind
+from fedchain.core.rejection import Reason
+from fedchain.core.trust import TrustFile
+from fedchain.ports.ledger import Ledger
+from fedchain.ports.store import ArtifactStore
+from fedchain.ports.training import Accountant
+from fedchain.workflow.audit_chain import ChainedLink, audit_chain
+from fedchain.workflow.audit_pins import audit_heads, audit_trust, check_identity
+from fedchain.workflow.audit_privacy import audit_privacy
+from fedchain.workflow.audit_report import Report
+from fedchain.workflow.audit_round import AuditedRound, RoundAuditor
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """What a verification reads and computes with."""
+
+    ledger: Ledger
+    store: ArtifactStore
+    accountant: Accountant
+    run_all: RunAll
+
+    def verify(
+        self,
+        *,
+        run: bytes | None = None,
+        heads: Sequence[bytes] = (),
+        trust: TrustFile | None = None,
+        scrub: bool = False,
+    ) -> Lineage:
+        """Re-derive every run (or the given one); with `scrub`, also every artifact that no record names.
+
+        Raises:
+            InputError: if the run is unknown or the trust file is for another ledger.
+        """
+        report = Report()
+        identity = self.ledger.identity()
+        if trust is not None:
+            check_identity(identity, trust)
+        links = audit_chain(self.ledger, report)
+        pinned = audit_heads(links, heads, report)
+        if trust is not None:
+            for pinned_run, round_ in audit_trust(links, trust, report).items():
+                pinned[pinned_run] = max(round_, pinned.get(pinned_run, 0))
+        auditor = RoundAuditor(identity, self.store, report, self.run_all)
+        audited = [auditor.audit(each) for each in links if run in (None, each.event.link.run)]
+        rounds = [each for each in audited if each is not None]
+        if run is not None and not audited and not report.findings:
+            raise InputError("run", expected="a run of this ledger", got=run.hex())
+        audit_privacy(rounds, self.accountant, report)
+        if scrub:
+            self._scrub(auditor.named, report)
+        verdict = _verdict(links, run, pinned, report)
+        return Lineage(verdict, tuple(map(_shown, rounds)), report.claims(), tuple(report.findings), _pins(pinned))
+
+    def _scrub(self, named: set[str], report: Report) -> None:
+        for cid in self.store.cids():
+            if cid.text in named:
+                continue
+            try:
+                for _ in self.store.chunks(cid):
+                    pass
+            except IntegrityError as error:
+                report.fails("artifact", run=b"", round_=0, expected=cid.text, got=error)
+            else:
+                report.holds("artifact")
+
+
+def _verdict(links: Sequence[ChainedLink], run: bytes | None, pinned: dict[bytes, int], report: Report) -> Verdict:
+    if report.findings:
+        return Verdict.FINDINGS
+    newest = {each.event.link.run: each.event.link.round for each in links if run in (None, each.event.link.run)}
+    is_pinned = bool(newest) and all(pinned.get(each, 0) >= round_ for each, round_ in newest.items())
+    return Verdict.VERIFIED if is_pinned else Verdict.SELF_CONSISTENT
+
+
+def _pins(pinned: dict[bytes, int]) -> tuple[str, ...]:
+    return tuple(f"run 0x{run.hex()} up to round {round_}" for run, round_ in pinned.items())
+
+
+def _shown(audited: AuditedRound) -> LineageRound:
+    event, manifest = audited.chained.event, audited.manifest
+    return LineageRound(
+        run=event.link.run.hex(),
+        round=event.link.round,
+        kind=LinkKind(event.link.kind).name.lower(),
+        round_hash=audited.chained.round_hash.hex(),
+        transaction=event.transaction.hex(),
+        base_model=event.link.base_model.hex(),
+        model_digest=event.link.model_digest.hex(),
+        model_cid=manifest.model.cid,
+        contributions=tuple(
+            Contribution(
+                client=each.signer.hex(),
+                organisation=each.member.organisation.hex(),
+                dataset=each.member.dataset.hex(),
+                weight=each.update.header.message.weight,
+                micro_epsilon_total=each.update.header.message.micro_epsilon_total,
+                run_micro_epsilon=each.update.header.dp.run_micro_epsilon,
+            )
+            for each in audited.updates
+        ),
+        rejections=tuple(f"{each.reason}: {Reason(each.reason).words}" for each in manifest.rejected),
+    )
