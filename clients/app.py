@@ -1,0 +1,75 @@
+"""The ClientApp: Flower's messages on one side, a site's functions on the other, and nothing of its own.
+
+Three message types: `train` carries a task and the base model and brings back a signed update; `query.promise` hands
+over an inclusion promise; `query.countersign` carries a round's proof and brings back a receipt's signature. An error
+of the site travels back as one line, never as a traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from fedchain.core import document
+from fedchain.core.errors import FedchainError, FormatError
+from fedchain.core.task import RoundProof, SignedPromise, Task
+from fedchain.workflow.site import Site
+
+RECORD: Final = "fedchain"
+T = TypeVar("T")
+
+
+def make_client_app(site_of: Callable[[Context], Site]) -> ClientApp:
+    """Return the ClientApp of the sites that `site_of` finds for a node's context."""
+    app = ClientApp()
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:  # pyright: ignore[reportUnusedFunction]
+        return _answer(message, lambda: _train(site_of(context), message))
+
+    @app.query("promise")
+    def promise(message: Message, context: Context) -> Message:  # pyright: ignore[reportUnusedFunction]
+        return _answer(message, lambda: _promise(site_of(context), message))
+
+    @app.query("countersign")
+    def countersign(message: Message, context: Context) -> Message:  # pyright: ignore[reportUnusedFunction]
+        return _answer(message, lambda: _countersign(site_of(context), message))
+
+    return app
+
+
+def _train(site: Site, message: Message) -> ConfigRecord:
+    signed = site.contribute(_document(message, Task), _bytes(message, "model"))
+    return ConfigRecord({"header": document.to_bytes(signed.header), "payload": signed.payload})
+
+
+def _promise(site: Site, message: Message) -> ConfigRecord:
+    site.accept_promise(_document(message, SignedPromise))
+    return ConfigRecord({})
+
+
+def _countersign(site: Site, message: Message) -> ConfigRecord:
+    signature = site.countersign(_document(message, RoundProof))
+    return ConfigRecord({"signer": site.device.address, "signature": signature})
+
+
+def _answer(message: Message, work: Callable[[], ConfigRecord]) -> Message:
+    try:
+        record = work()
+    except FedchainError as error:
+        record = ConfigRecord({"error": str(error)})
+    return Message(RecordDict({RECORD: record}), reply_to=message)
+
+
+def _document(message: Message, cls: type[T]) -> T:
+    return document.from_bytes(cls, _bytes(message, "document"))
+
+
+def _bytes(message: Message, key: str) -> bytes:
+    value = message.content.config_records[RECORD].get(key)
+    if not isinstance(value, bytes):
+        raise FormatError(f"message {message.metadata.message_type}", expected=f"bytes under {key!r}")
+    return value

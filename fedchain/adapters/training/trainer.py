@@ -1,0 +1,210 @@
+"""One site's local training: plain SGD, or DP-SGD (Abadi et al., CCS 2016) with gradients per record from Opacus.
+
+Opacus' own optimiser is not used for three reasons: it draws noise from Torch's generator (32 bits of seed), it sums in
+float32, and one NaN gradient passes its clipping. So clipping is `fedchain.adapters.training.clipping`, sampling and
+noise come from `fedchain.adapters.training.secret_stream`, and a private step is
+
+    sample each row with probability q = 1 / batches_per_epoch          (Poisson, secret)
+    g = (sum of clipped gradients + sigma * C * normal) / (n * q)       (n: the public nominal size)
+    parameters -= learning_rate * g
+
+Rate, divisor and steps come from the release that was charged, never from the configuration alone.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from opacus import GradSampleModule
+from opacus.validators import ModuleValidator
+from torch import nn
+
+from fedchain.adapters.datasets.partition import Partition
+from fedchain.adapters.training.clipping import clipped_sum
+from fedchain.adapters.training.models import build, tensors_of
+from fedchain.adapters.training.secret_stream import Secret, SecretStream
+from fedchain.core.digest import tagged
+from fedchain.core.errors import InputError
+from fedchain.core.privacy import Release, batches_per_epoch
+from fedchain.core.task import LocalTraining
+from fedchain.core.tensors import FloatTensors
+from fedchain.ports.training import LocalRound
+
+OFF: Final = "off"
+MIN_NOISE_MULTIPLIER: Final = 0.3
+MAX_STEPS: Final = 10**6
+_CHUNK: Final = 1 << 22
+"""Per-record gradients held at once, in numbers: bounds memory whatever the model and the batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class TorchTrainer:
+    """Trains on one partition. `secret` is os.urandom; only tests put another in its place."""
+
+    partition: Partition
+    secret: Secret = os.urandom
+
+    def train(self, base: FloatTensors, local: LocalRound) -> FloatTensors:
+        """Return the update (trained minus base), float64 by tensor name.
+
+        Raises:
+            InputError: if the model cannot be built, does not match `base` or the rows, or the release is not the
+                one that the configuration makes.
+        """
+        training = local.training
+        check_release(local)
+        inputs = training.model_options.get("inputs")
+        if inputs != str(self.partition.features):
+            raise InputError("model.inputs", expected=f"{self.partition.features} features", got=inputs)
+        module = build(training.model, training.model_options, base)
+        with single_threaded():
+            if local.release.is_protected:
+                stream = SecretStream(self.secret)
+                train_privately(module, self.partition, local, stream)
+            else:
+                train_plainly(module, self.partition, local)
+        trained = tensors_of(module)
+        return {name: trained[name] - array for name, array in base.items()}
+
+
+def check_release(local: LocalRound) -> None:
+    """Refuse a release that is not what the configuration and the nominal size make, or is outside the proofs.
+
+    Raises:
+        InputError: naming what was expected.
+    """
+    training, release = local.training, local.release
+    if (training.epsilon != OFF) != release.is_protected:
+        raise InputError("release", expected=f"privacy.epsilon {training.epsilon}", got=f"{release}")
+    batches = batches_per_epoch(local.nominal_size, training.batch_size)
+    expected = Release(release.noise_multiplier_e6, batches, batches * training.epochs)
+    if release != expected:
+        raise InputError("release", expected=expected, got=release)
+    if release.is_protected and (release.noise_multiplier < MIN_NOISE_MULTIPLIER or release.steps > MAX_STEPS):
+        raise InputError(
+            "release",
+            expected=f"noise multiplier >= {MIN_NOISE_MULTIPLIER} and at most {MAX_STEPS} steps",
+            got=release,
+            remedy="choose a smaller epsilon, larger batches or fewer epochs",
+        )
+
+
+def check_private(module: nn.Module) -> None:
+    """Refuse layers that mix the records of a batch, such as BatchNorm.
+
+    Raises:
+        InputError: naming the layer, with the advice to use GroupNorm.
+    """
+    errors = ModuleValidator.validate(module, strict=False)
+    if errors:
+        kinds = sorted({type(each).__name__ for each in module.modules() if "Norm" in type(each).__name__})
+        raise InputError(
+            "model cannot be trained with differential privacy",
+            expected="layers that treat each record by itself",
+            got=", ".join(kinds) or str(errors[0]),
+            remedy="use GroupNorm in the place of BatchNorm",
+        )
+
+
+def train_plainly(module: nn.Module, partition: Partition, local: LocalRound) -> None:
+    """Run SGD over shuffled batches; the order is a function of seed, round and dataset."""
+    training = local.training
+    rate = _positive("strategy.learning_rate", training.learning_rate)
+    rows = torch.from_numpy(partition.train_x).double()
+    labels = torch.from_numpy(partition.train_y).double()
+    parameters = list(module.parameters())
+    for order in batch_orders(training, local.round, partition):
+        for batch in torch.from_numpy(order).split(training.batch_size):
+            loss = _loss(module, rows[batch], labels[batch]) / len(batch)
+            gradients = torch.autograd.grad(loss, parameters)
+            _step(parameters, gradients, rate)
+
+
+def train_privately(module: nn.Module, partition: Partition, local: LocalRound, stream: SecretStream) -> None:
+    """Run DP-SGD for the steps of the release.
+
+    Raises:
+        InputError: if a layer mixes records, or a parameter is not a positive number.
+    """
+    check_private(module)
+    training, release = local.training, local.release
+    rate = _positive("strategy.learning_rate", training.learning_rate)
+    bound = _positive("privacy.max_grad_norm", training.max_grad_norm)
+    rows = torch.from_numpy(partition.train_x).double()
+    labels = torch.from_numpy(partition.train_y).double()
+    expected_batch = local.nominal_size / release.batches_per_epoch
+    per_record = GradSampleModule(module, loss_reduction="sum")
+    parameters = list(module.parameters())
+    for _ in range(release.steps):
+        sample = torch.from_numpy(stream.sample(len(rows), release.batches_per_epoch))
+        sums = _sum_of_clipped(per_record, rows[sample], labels[sample], bound)
+        noisy = [_with_noise(each, release.noise_multiplier * bound, stream) for each in sums]
+        _step(parameters, [each / expected_batch for each in noisy], rate)
+
+
+def batch_orders(training: LocalTraining, round_: int, partition: Partition) -> Iterator[npt.NDArray[np.intp]]:
+    """Yield the order of the rows for each epoch, from Philox's raw words, which numpy freezes."""
+    label = f"{training.seed}/{round_}/{partition.card.name}"
+    words = np.random.Philox(key=np.frombuffer(tagged("batch-order", label.encode())[:16], "<u8"))
+    for _ in range(training.epochs):
+        yield np.argsort(words.random_raw(len(partition.train_x)), kind="stable")
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Train on one thread: sums then have one order, and small models do not wait for idle threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _sum_of_clipped(
+    per_record: GradSampleModule, rows: torch.Tensor, labels: torch.Tensor, bound: float
+) -> list[torch.Tensor]:
+    """Return the sum of clipped gradients, by parts of bounded memory; zeros for an empty sample."""
+    parameters = list(per_record.parameters())
+    total = [torch.zeros_like(each) for each in parameters]
+    part = max(1, _CHUNK // sum(each.numel() for each in parameters))
+    for some_rows, some_labels in zip(rows.split(part), labels.split(part), strict=True):
+        if len(some_rows) == 0:
+            break
+        _loss(per_record, some_rows, some_labels).backward()
+        for sum_, addend in zip(total, clipped_sum([each.grad_sample for each in parameters], bound), strict=True):
+            sum_ += addend
+        per_record.zero_grad()
+    return total
+
+
+def _with_noise(sum_: torch.Tensor, deviation: float, stream: SecretStream) -> torch.Tensor:
+    return sum_ + deviation * stream.normals(sum_.numel()).reshape(sum_.shape)
+
+
+def _loss(module: nn.Module, rows: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return nn.functional.binary_cross_entropy_with_logits(module(rows), labels, reduction="sum")
+
+
+def _step(parameters: list[nn.Parameter], gradients: Sequence[torch.Tensor], rate: float) -> None:
+    with torch.no_grad():
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter -= rate * gradient
+
+
+def _positive(name: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise InputError(name, expected="a positive number", got=repr(text[:20]))
+    return value

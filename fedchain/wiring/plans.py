@@ -1,0 +1,93 @@
+"""What a run would do and spend, before it does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fedchain.adapters.datasets.partition import Partition
+from fedchain.adapters.embedded_store import EmbeddedStore
+from fedchain.adapters.home import Home
+from fedchain.adapters.identity import code_digest, env_digest
+from fedchain.adapters.site_database import SiteDatabase
+from fedchain.adapters.system import SystemClock, SystemEntropy
+from fedchain.adapters.training import models
+from fedchain.adapters.training.accounting import PrvAccountant
+from fedchain.config import ExperimentConfig
+from fedchain.core.privacy import NO_MECHANISM, SUBSAMPLED_GAUSSIAN, Release
+from fedchain.core.task import LocalTraining
+from fedchain.ports.ledger import LedgerIdentity
+from fedchain.wiring.hospitals import Hospital, dataset_of, load
+from fedchain.workflow.enrolment import Applicant
+from fedchain.workflow.planning import Provenance, forecast, local_training, write_plan
+from fedchain.workflow.run_state import Planned
+from fedchain.workflow.site import check_grant
+from fedchain.workflow.summary import PlanSummary, PrivacySummary
+
+MODE = "simulation"
+
+
+def plan(config: ExperimentConfig, home: Path) -> PlanSummary:
+    """Return what a run would spend, without running it or writing anything.
+
+    Raises:
+        InputError: if the data cannot be read or the parameters are out of range.
+    """
+    partitions = load(config.data)
+    training = local_training(config, partitions[0].features)
+    schema = models.schema(training.model, training.model_options)
+    privacy = tuple(_forecast(training, each, Home(home)) for each in partitions)
+    return PlanSummary(config.experiment, "0x" + config.digest().hex(), config.rounds, schema.parameters, privacy)
+
+
+def _forecast(training: LocalTraining, partition: Partition, home: Home) -> PrivacySummary:
+    policy, size = partition.policy, partition.card.nominal_size
+    price = forecast(training, size, policy, _earlier(partition, home), PrvAccountant())
+    return PrivacySummary(
+        client=partition.name,
+        micro_epsilon=price.run_micro_epsilon,
+        micro_epsilon_total=price.total_micro_epsilon,
+        delta_e12=policy.delta_e12,
+        unit=policy.unit,
+        mechanism=SUBSAMPLED_GAUSSIAN if price.release.is_protected else NO_MECHANISM,
+        noise_multiplier_e6=price.release.noise_multiplier_e6,
+        batches_per_epoch=price.release.batches_per_epoch,
+        steps=price.release.steps,
+        accountant=price.accountant,
+        grant=policy.grant.value,
+        micro_epsilon_grant=policy.micro_epsilon_grant,
+    )
+
+
+def _earlier(partition: Partition, home: Home) -> list[Release]:
+    path = home.site(partition.name) / "site.sqlite"
+    if not path.exists():
+        return []
+    state = SiteDatabase(path)
+    dataset = dataset_of(partition, state)
+    return [charge.release for charge in state.charges(dataset)]
+
+
+def check_grants(training: LocalTraining, hospitals: Sequence[Hospital]) -> None:
+    """Refuse a run that some site's grant would stop half-way, before anything is spent."""
+    for each in hospitals:
+        earlier = [charge.release for charge in each.site.state.charges(each.applicant.dataset)]
+        price = forecast(training, each.applicant.nominal_size, each.applicant.policy, earlier, each.site.accountant)
+        check_grant(
+            each.partition.name, each.partition.policy, run=price.run_micro_epsilon, total=price.total_micro_epsilon
+        )
+
+
+def new_run(
+    config: ExperimentConfig,
+    training: LocalTraining,
+    identity: LedgerIdentity,
+    applicants: Sequence[Applicant],
+    store: EmbeddedStore,
+) -> Planned:
+    """Write the plan of a new run with a random id; return its first journal body."""
+    run = SystemEntropy().secret(32)
+    initial = models.initial(training.model, training.model_options, config.seed)
+    provenance = Provenance(code_digest(), env_digest(), MODE, SystemClock().now())
+    cid = write_plan(config, identity, run, applicants, training, initial, provenance, store)
+    return Planned(run, cid, config.digest())

@@ -1,0 +1,62 @@
+"""Reading a home: its runs, its trust file, and the verification of its record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fedchain.adapters.embedded_store import EmbeddedStore
+from fedchain.adapters.files import explained
+from fedchain.adapters.home import open_home
+from fedchain.adapters.threads import run_all_on
+from fedchain.adapters.training.accounting import PrvAccountant
+from fedchain.core import document
+from fedchain.core.errors import FormatError, InputError
+from fedchain.core.lineage import Lineage
+from fedchain.core.trust import TrustFile
+from fedchain.wiring.parties import read_ledger
+from fedchain.workflow.verify import Verifier
+
+
+def verify(home: Path, *, run: str | None, heads: Sequence[str], trust: Path | None, scrub: bool) -> Lineage:
+    """Re-derive the lineage that a home records. Ids and heads are hex, with or without 0x.
+
+    Raises:
+        InputError: if the home, the trust file or an identifier cannot be read.
+    """
+    opened = open_home(home)
+    trusted = None if trust is None else read_trust(trust)
+    with read_ledger(opened) as ledger:
+        verifier = Verifier(ledger, EmbeddedStore(opened.store), PrvAccountant(), run_all_on(1))
+        return verifier.verify(
+            run=None if run is None else _bytes32("run", run),
+            heads=[_bytes32("--head", head) for head in heads],
+            trust=trusted,
+            scrub=scrub,
+        )
+
+
+def read_trust(path: Path) -> TrustFile:
+    """Return a trust file.
+
+    Raises:
+        InputError: if it is missing or is no trust file.
+    """
+    with explained(path):
+        if not path.exists():
+            raise InputError("trust file", expected=path, got="no such file", remedy="check the path")
+        data = path.read_bytes()
+    try:
+        return document.from_bytes(TrustFile, data.rstrip(b"\n"))
+    except FormatError as error:
+        raise FormatError(f"{path} is no trust file", got=error) from error
+
+
+def _bytes32(what: str, text: str) -> bytes:
+    try:
+        value = bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        value = b""
+    if len(value) != 32:
+        raise InputError(what, expected="64 hex digits", got=repr(text)[:80])
+    return value

@@ -1,0 +1,245 @@
+"""A simulation: every site and the aggregator in this process, with their keys and state under one home.
+
+The parts are the ones a federation runs with; only the grid that carries messages is in process.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from flwr.app import Context, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid
+
+from fedchain.adapters.embedded_store import EmbeddedStore
+from fedchain.adapters.evm.ledger import EvmLedger
+from fedchain.adapters.home import Home, create_home, locked
+from fedchain.adapters.identity import code_digest, env_digest
+from fedchain.adapters.journal_file import FileJournal, read_journal
+from fedchain.adapters.local_grid import LocalGrid
+from fedchain.adapters.system import SystemClock
+from fedchain.adapters.threads import run_all_on
+from fedchain.adapters.tracking import tracked, tracking_uri
+from fedchain.config import ExperimentConfig
+from fedchain.core.cid import Cid
+from fedchain.core.task import LocalTraining
+from fedchain.ports.clock import Clock
+from fedchain.ports.cohort import Cohort
+from fedchain.ports.watcher import (
+    Evaluated,
+    Event,
+    Notice,
+    ReceiptSigned,
+    ReplyRejected,
+    RoundEnded,
+    RunStarted,
+    UpdateAdmitted,
+    Watcher,
+)
+from fedchain.wiring.hospitals import Hospital, admit, load, metrics_of, names_of
+from fedchain.wiring.parties import parties_of, written_ledger
+from fedchain.wiring.plans import MODE, check_grants, new_run
+from fedchain.wiring.trust import write_trust
+from fedchain.workflow.enrolment import enrol
+from fedchain.workflow.planning import local_training, read_plan
+from fedchain.workflow.rounds import Instruments, RoundMachine, RunPlan
+from fedchain.workflow.run_state import Planned, RunState, entry_of
+from fedchain.workflow.site import Site
+from fedchain.workflow.summarise import ledger_head, pins_of, privacy_of, rejections_of
+from fedchain.workflow.summary import RunSummary
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """A run that is ready to go: `site_of` answers the ClientApp, `drive` the ServerApp."""
+
+    config: ExperimentConfig
+    home: Home
+    plan: RunPlan
+    hospitals: tuple[Hospital, ...]
+    instruments: Callable[[Cohort], Instruments]
+    ledger: EvmLedger
+    is_resumed: bool
+    started: float
+
+    @property
+    def clock(self) -> Clock:
+        """The wall clock."""
+        return SystemClock()
+
+    def grid(self, client_app: ClientApp) -> Grid:
+        """Return the in-process grid of all hospitals."""
+        return LocalGrid(client_app, len(self.hospitals), self.config.simulation.shuffle_replies)
+
+    def site_of(self, context: Context) -> Site:
+        """Return the site of a node."""
+        return self.hospitals[int(context.node_config["partition-id"])].site
+
+    def context(self) -> Context:
+        """Return the ServerApp's context."""
+        return Context(1, 0, {}, RecordDict(), {})
+
+    def drive(self, cohort: Cohort, _context: Context) -> None:
+        """Run what is left of the run; the trust file is written whatever happens."""
+        machine = RoundMachine(self.plan, self.instruments(cohort))
+        try:
+            machine.run()
+        finally:
+            self._write_trust(machine.state)
+
+    def _write_trust(self, state: RunState) -> None:
+        pins = pins_of(state)
+        if pins:
+            write_trust(self.home, self.ledger.identity(), pins)
+
+    def summary(self) -> RunSummary:
+        """Return the outcome, read back from the journal."""
+        run = self.plan.manifest.run
+        state = RunState.replay(read_journal(self.home.journal(run.hex())))
+        model = state.last_model or self.plan.manifest.initial_model
+        names = names_of(self.hospitals)
+        store = EmbeddedStore(self.home.store)
+        return RunSummary(
+            run="0x" + run.hex(),
+            federation="0x" + self.plan.manifest.federation.hex(),
+            mode=MODE,
+            rounds=state.rounds_sealed,
+            is_resumed=self.is_resumed,
+            model_cid=model.cid,
+            model_digest="0x" + model.digest.hex(),
+            ledger_head=ledger_head(state),
+            metrics=metrics_of(store.get(Cid.parse(model.cid)), self.plan.manifest.training, self.hospitals),
+            privacy=privacy_of(state, self.plan.policies, names),
+            rejections=rejections_of(state.refused, names),
+            seconds=time.monotonic() - self.started,
+            payload_encryption=self.plan.manifest.payload_encryption,
+            trust_file=str(self.home.trust),
+        )
+
+
+@contextmanager
+def prepared(config: ExperimentConfig, home: Path, watcher: Watcher, *, fresh: bool = False) -> Iterator[Simulation]:
+    """Make a run ready: home, keys, chain, contracts, enrolment, plan; resume one of the same configuration.
+
+    Raises:
+        InputError: if data, home, chain or store cannot be used.
+        PolicyError: if the run would pass a site's grant.
+    """
+    started = time.monotonic()
+    partitions = load(config.data)
+    opened = create_home(home)
+    with ExitStack() as stack:
+        stack.enter_context(locked(opened))
+        parties = parties_of(opened)
+        record = stack.enter_context(written_ledger(opened, parties, config.ledger.chain_id))
+        hospitals = tuple(
+            admit(each, opened, record.ledger.identity(), parties.aggregator.address) for each in partitions
+        )
+        applicants = [each.applicant for each in hospitals]
+        enrol(record.ledger, record.registry, applicants, SystemClock().now())
+        store = EmbeddedStore(opened.store)
+        training = local_training(config, partitions[0].features)
+        run = None if fresh else _unfinished(opened, config, store)
+        is_resumed = run is not None
+        if run is None:
+            check_grants(training, hospitals)
+            planned = new_run(config, training, record.ledger.identity(), applicants, store)
+            _begin(opened, planned)
+            run = planned.run
+        journal = stack.enter_context(_journal(opened, run))
+        state = RunState.replay(journal.entries())
+        if state.planned is None:
+            raise AssertionError("a journal starts with its plan")
+        plan = read_plan(store, state.planned.manifest_cid, config.strategy.round_timeout_s)
+        watch = stack.enter_context(_watched(opened, training, hospitals, store, watcher))
+        watch(_started(config, plan, state, hospitals))
+        yield Simulation(
+            config,
+            opened,
+            plan,
+            hospitals,
+            lambda cohort: Instruments(
+                store,
+                record.ledger,
+                journal,
+                parties.aggregator,
+                SystemClock(),
+                cohort,
+                watch,
+                run_all_on(config.strategy.aggregation_threads),
+            ),  # fmt: skip
+            record.ledger,
+            is_resumed,
+            started,
+        )
+
+
+def _unfinished(home: Home, config: ExperimentConfig, store: EmbeddedStore) -> bytes | None:
+    """Return the newest unfinished run of this configuration, made by this very code, or None."""
+    found: list[tuple[int, bytes]] = []
+    for folder in sorted(home.runs.iterdir()) if home.runs.is_dir() else []:
+        state = RunState.replay(read_journal(home.journal(folder.name)))
+        if state.planned is None or state.is_finished or state.planned.config_digest != config.digest():
+            continue
+        manifest = read_plan(store, state.planned.manifest_cid, 0).manifest
+        if (manifest.code_digest, manifest.env_digest) == (code_digest(), env_digest()):
+            found.append((manifest.created_at, state.planned.run))
+    return max(found)[1] if found else None
+
+
+def _begin(home: Home, planned: Planned) -> None:
+    with _journal(home, planned.run) as journal:
+        journal.append(entry_of(planned))
+
+
+@contextmanager
+def _journal(home: Home, run: bytes) -> Iterator[FileJournal]:
+    journal = FileJournal(home.journal(run.hex()))
+    try:
+        yield journal
+    finally:
+        journal.close()
+
+
+@contextmanager
+def _watched(
+    home: Home, training: LocalTraining, hospitals: tuple[Hospital, ...], store: EmbeddedStore, watcher: Watcher
+) -> Iterator[Watcher]:
+    """Give a watcher that names hospitals, evaluates each new model, and feeds both the display and the tracker."""
+    names = {address.hex(): name for address, name in names_of(hospitals).items()}
+    uri = tracking_uri(home.mlflow, os.environ)
+    with tracked(home.mlflow, uri, lambda line: watcher(Notice(line))) as tracker:
+
+        def watch(event: Event) -> None:
+            named = _named(event, names)
+            for each in (watcher, tracker):
+                each(named)
+            if isinstance(event, RoundEnded) and not event.abort_reason:
+                model = store.get(Cid.parse(event.model_cid))
+                watch(Evaluated(event.round, metrics_of(model, training, hospitals)))
+
+        yield watch
+
+
+def _named(event: Event, names: Mapping[str, str]) -> Event:
+    if isinstance(event, UpdateAdmitted | ReplyRejected | ReceiptSigned):
+        return replace(event, client=names.get(event.client, event.client))
+    return event
+
+
+def _started(config: ExperimentConfig, plan: RunPlan, state: RunState, hospitals: tuple[Hospital, ...]) -> RunStarted:
+    return RunStarted(
+        run=plan.manifest.run.hex(),
+        federation=plan.manifest.federation.hex(),
+        experiment=config.experiment,
+        rounds=config.rounds,
+        first_round=max(state.decided, default=0) + 1,
+        is_resumed=len(state.decided) > 0 or state.opened is not None,
+        clients=tuple(each.partition.name for each in hospitals),
+        config=config.canonical().decode(),
+    )

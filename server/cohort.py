@@ -1,0 +1,111 @@
+"""The Cohort port over a Flower Grid: push messages, pull replies as they come, until the deadline.
+
+A reply that comes after its round is yielded in a later one, with the round it belongs to. Dead nodes' errors carry a
+wrong source, so replies are attributed by the message they answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.serverapp import Grid
+
+from fedchain.core import document
+from fedchain.core.task import RoundProof, SignedPromise, Task
+from fedchain.ports.clock import Clock
+from fedchain.ports.cohort import ReceiptReply, Reply
+
+RECORD: Final = "fedchain"
+POLL_S: Final = 0.2
+COUNTERSIGN_S: Final = 60
+
+
+@dataclass(slots=True)
+class FlowerCohort:
+    """All nodes of a grid. `_asked` maps a training message that is still open to (node, round)."""
+
+    grid: Grid
+    clock: Clock
+    _asked: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
+
+    def train(self, task: Task, model: bytes, answered: frozenset[int]) -> Iterator[Reply]:
+        """See `Cohort.train`."""
+        nodes = [node for node in self.grid.get_node_ids() if node not in answered]
+        body = document.to_bytes(task)
+        ttl = float(max(1, task.deadline - self.clock.now()))
+        messages = [_message(node, "train", task.round, ttl, document=body, model=model) for node in nodes]
+        ids = list(self.grid.push_messages(messages))
+        self._asked.update({message_id: (node, task.round) for message_id, node in zip(ids, nodes, strict=True)})
+        waiting = set(ids)
+        while waiting and self.clock.now() <= task.deadline:
+            arrived = 0
+            for message in self.grid.pull_messages(list(self._asked)):
+                arrived += 1
+                waiting.discard(message.metadata.reply_to_message_id)
+                yield self._reply(message)
+            if waiting and not arrived:
+                time.sleep(POLL_S)
+
+    def late(self) -> Iterator[Reply]:
+        """See `Cohort.late`."""
+        if self._asked:
+            for message in self.grid.pull_messages(list(self._asked)):
+                yield self._reply(message)
+
+    def promise(self, node: int, promise: SignedPromise) -> None:
+        """See `Cohort.promise`; a node that is gone gets none, and nothing waits for it."""
+        body = document.to_bytes(promise)
+        self.grid.push_messages([_message(node, "query.promise", promise.promise.round, None, document=body)])
+
+    def countersign(self, proofs: Sequence[tuple[int, RoundProof]]) -> Iterator[ReceiptReply]:
+        """See `Cohort.countersign`."""
+        messages = [
+            _message(node, "query.countersign", proof.round, COUNTERSIGN_S, document=document.to_bytes(proof))
+            for node, proof in proofs
+        ]
+        ids = list(self.grid.push_messages(messages))
+        nodes = dict(zip(ids, (node for node, _ in proofs), strict=True))
+        until = self.clock.now() + COUNTERSIGN_S
+        while nodes and self.clock.now() <= until:
+            replies = list(self.grid.pull_messages(list(nodes)))
+            for message in replies:
+                yield _receipt(nodes.pop(message.metadata.reply_to_message_id), message)
+            if nodes and not replies:
+                time.sleep(POLL_S)
+
+    def _reply(self, message: Message) -> Reply:
+        node, round_ = self._asked.pop(message.metadata.reply_to_message_id)
+        if message.has_error():
+            return Reply(node, round_, b"", b"", f"node {node}: {message.error.reason}")
+        record = _record(message)
+        return Reply(node, round_, _bytes(record, "header"), _bytes(record, "payload"), _text(record, "error"))
+
+
+def _message(node: int, kind: str, round_: int, ttl: float | None, **body: bytes) -> Message:
+    content = RecordDict({RECORD: ConfigRecord({key: value for key, value in body.items()})})
+    return Message(content, node, kind, ttl=ttl, group_id=str(round_))
+
+
+def _receipt(node: int, message: Message) -> ReceiptReply:
+    if message.has_error():
+        return ReceiptReply(node, b"", b"", f"node {node}: {message.error.reason}")
+    record = _record(message)
+    return ReceiptReply(node, _bytes(record, "signer"), _bytes(record, "signature"), _text(record, "error"))
+
+
+def _record(message: Message) -> ConfigRecord:
+    return message.content.config_records.get(RECORD, ConfigRecord({}))
+
+
+def _bytes(record: ConfigRecord, key: str) -> bytes:
+    value = record.get(key)
+    return value if isinstance(value, bytes) else b""
+
+
+def _text(record: ConfigRecord, key: str) -> str:
+    value = record.get(key)
+    return value if isinstance(value, str) else ""
