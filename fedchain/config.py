@@ -21,7 +21,7 @@ PositiveReal = Annotated[float, Gt(0), Lt(1e6)]
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """Which data, cut how: `split` is "flamby" or "resplit-N" with a seed N; `directory` replaces the vendored files."""
+    """Which data, cut how: `split` is "flamby" or "resplit-N" with a seed N; `directory` replaces the vendored one."""
 
     name: Literal["heart"]
     split: Annotated[str, MinLen(1)]

@@ -86,7 +86,7 @@ class FlowerCohort:
 
 
 def _message(node: int, kind: str, round_: int, ttl: float | None, **body: bytes) -> Message:
-    content = RecordDict({RECORD: ConfigRecord({key: value for key, value in body.items()})})
+    content = RecordDict({RECORD: ConfigRecord(dict(body))})
     return Message(content, node, kind, ttl=ttl, group_id=str(round_))
 
 

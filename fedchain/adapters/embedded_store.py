@@ -29,8 +29,9 @@ from fedchain.core.cid import CHUNK_BYTES, RAW, BytesLike, Cid, DagBuilder, cut,
 from fedchain.core.errors import FormatError, IntegrityError, MissingArtifactError
 
 _SIDECAR: Final = ".dag"
-_FOLDER_CHARACTERS: Final = 2
 _LENGTH_BYTES: Final = 4
+_MOST_SIDECAR_BYTES: Final = 1 << 30
+"""Enough for an artifact of 20 TB; a longer file is not worth reading."""
 _SYNC_EVERY: Final = 16
 """Chunks between two syncs in the background, so that the disk works while the next chunks are hashed."""
 _REMEDY: Final = "put the artifact again from another copy"
@@ -77,10 +78,7 @@ class EmbeddedStore:
 
     def get(self, cid: Cid) -> bytes:
         """See ArtifactStore."""
-        with explained(self._root), self._open(cid) as content:
-            leaves = self._leaves(cid)
-            if os.fstat(content.fileno()).st_size > sum(size for _, size in leaves):
-                raise _damaged(cid, content)
+        with self._reading(cid) as (content, leaves):
             data = content.read()
             if [sha256(chunk).digest() for chunk in cut([data])] != [digest for digest, _ in leaves]:
                 raise _damaged(cid, content)
@@ -88,14 +86,12 @@ class EmbeddedStore:
 
     def chunks(self, cid: Cid) -> Iterator[bytes]:
         """See ArtifactStore."""
-        with explained(self._root), self._open(cid) as content:
-            for digest, size in self._leaves(cid):
+        with self._reading(cid) as (content, leaves):
+            for digest, size in leaves:
                 chunk = content.read(size)
                 if sha256(chunk).digest() != digest:
                     raise _damaged(cid, content)
                 yield chunk
-            if content.read(1):
-                raise _damaged(cid, content)
 
     def has(self, cid: Cid) -> bool:
         """See ArtifactStore."""
@@ -114,22 +110,32 @@ class EmbeddedStore:
                     yield cid
 
     def _path(self, cid: Cid) -> Path:
-        """Folders are named by the two characters before the last one, which holds three bits only."""
+        """Spread over 32 folders, named by the character before the last one, which holds three bits only."""
         text = cid.text
-        return self._root / text[-1 - _FOLDER_CHARACTERS : -1] / text
+        return self._root / text[-2] / text
 
     def _files(self) -> Iterator[Path]:
         for folder in sorted(self._root.iterdir()) if _is_there(self._root) else ():
-            if len(folder.name) == _FOLDER_CHARACTERS and folder.is_dir():
+            if len(folder.name) == 1 and folder.is_dir():
                 yield from sorted(folder.iterdir())
 
-    def _open(self, cid: Cid) -> BinaryIO:
-        try:
-            return _open_plain(self._path(cid), f"artifact {cid}")
-        except FileNotFoundError as error:
-            raise MissingArtifactError(
-                f"artifact {cid} is not in the store {self._root}", remedy="put it there from another copy"
-            ) from error
+    @contextmanager
+    def _reading(self, cid: Cid) -> Iterator[tuple[BinaryIO, list[tuple[bytes, int]]]]:
+        """Open the content, no longer than its leaves allow, and say what each chunk must be."""
+        with explained(self._root), ExitStack() as files:
+            try:
+                content = files.enter_context(_open_plain(self._path(cid), f"artifact {cid}"))
+            except FileNotFoundError as error:
+                raise MissingArtifactError(
+                    f"artifact {cid} is not in the store {self._root}", remedy="put it there from another copy"
+                ) from error
+            leaves = self._leaves(cid)
+            size = os.fstat(content.fileno()).st_size
+            if size > sum(most for _, most in leaves):
+                raise IntegrityError(
+                    f"artifact {cid} is damaged", expected=cid, got=f"a longer file ({size} bytes)", remedy=_REMEDY
+                )
+            yield content, leaves
 
     def _leaves(self, cid: Cid) -> list[tuple[bytes, int]]:
         """Return digest and size limit of each chunk, from the name itself or from the verified sidecar."""
@@ -137,6 +143,8 @@ class EmbeddedStore:
             return [(cid.digest, CHUNK_BYTES)]
         try:
             with _open_plain(_sidecar_of(self._path(cid)), f"the sidecar of artifact {cid}") as file:
+                if os.fstat(file.fileno()).st_size > _MOST_SIDECAR_BYTES:
+                    raise _damaged_sidecar(cid, "a file too long for one")
                 packed = file.read()
         except FileNotFoundError as error:
             raise _damaged_sidecar(cid, "no file") from error

@@ -62,8 +62,8 @@ class Home:
         return self.root / "trust.json"
 
     def site(self, name: str) -> Path:
-        """A site's database of salts, charges and releases."""
-        return self.root / "sites" / plain_name(name) / "site.sqlite"
+        """The folder of what one site remembers: salts, charges and releases."""
+        return self.root / "sites" / plain_name(name)
 
     def journal(self, run: str) -> Path:
         """A run's journal; `run` is the run id in hex."""

@@ -68,7 +68,7 @@ class LocalGrid(Grid):
         for message_id in waiting:
             yield self._call(self._outbox.pop(message_id))
 
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:  # noqa: ARG002 - Grid's
         """Push the messages and return all replies; nothing waits in one process, so `timeout` has no effect."""
         return list(self.pull_messages(list(self.push_messages(messages))))
 

@@ -27,6 +27,7 @@ from fedchain.core.privacy import MICRO
 from fedchain.ports.watcher import (
     Evaluated,
     Event,
+    Notice,
     ReceiptSigned,
     ReplyRejected,
     RoundEnded,
@@ -70,7 +71,7 @@ class Points:
                 }
             case ReplyRejected():
                 self.tags[f"fedchain.rejected.round_{event.round}"] = f"{event.client}: {event.reason}"[:500]
-            case RunStarted() | RoundOpened() | ReceiptSigned() | RunEnded():
+            case RunStarted() | RoundOpened() | ReceiptSigned() | Notice() | RunEnded():
                 pass
         return isinstance(event, RoundSealed | Evaluated | RunEnded)
 

@@ -7,7 +7,7 @@ the number of threads cannot change a bit. Memory is O(model) however many clien
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.tensors import IntTensors, TensorSchema
 
 MAX_TOTAL_WEIGHT: Final = 2**32 - 1
-_BLOCK: Final = 1 << 14
+_BLOCK: Final = 1 << 14  # parameters at a time, so that the int64 copies stay in the cache
 
 Job = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], int]
 RunAll = Callable[[Callable[[Job], None], Iterable[Job]], None]
@@ -54,8 +54,7 @@ class ExactSum:
         Raises:
             FormatError: if the schema differs, the weight is not positive or the total would pass 2^32 - 1.
         """
-        if TensorSchema.of(update) != self._schema:
-            raise FormatError("update", expected="the model's tensors", got=f"{len(update)} other tensors")
+        self._check("update", update)
         if weight < 1 or self._total + weight > MAX_TOTAL_WEIGHT:
             raise FormatError("weight", expected=f"1..{MAX_TOTAL_WEIGHT - self._total}", got=weight)
         self._total += weight
@@ -67,17 +66,30 @@ class ExactSum:
 
         Raises:
             InputError: if nothing was added.
+            FormatError: if the model has another schema.
             ModelOutOfRangeError: if a parameter would leave the range.
         """
         if self._total == 0:
             raise InputError("aggregate", expected="at least one update", got="none")
-        result: IntTensors = {}
-        for name in self._schema.names:
-            moved = model[name].astype(np.int64) + divide_half_even(self._sums[name], self._total)
-            if moved.size and int(np.abs(moved).max()) > encoding.limit:
+        self._check("model", model)
+        return {name: self._moved(name, model[name], encoding.limit) for name in self._schema.names}
+
+    def _check(self, what: str, tensors: Mapping[str, npt.NDArray[np.int32]]) -> None:
+        if TensorSchema.of(tensors) != self._schema:
+            raise FormatError(what, expected="the model's tensors", got=f"{len(tensors)} other tensors")
+        for name, array in tensors.items():
+            if array.dtype != np.int32:
+                raise FormatError(f"{what} tensor {name}", expected="int32", got=array.dtype)
+
+    def _moved(self, name: str, before: npt.NDArray[np.int32], limit: int) -> npt.NDArray[np.int32]:
+        sums, flat, after = self._sums[name].reshape(-1), before.reshape(-1), np.empty(before.size, "<i4")
+        for start in range(0, flat.size, _BLOCK):
+            part = slice(start, start + _BLOCK)
+            moved = divide_half_even(sums[part], self._total) + flat[part]
+            if int(moved.max()) > limit or int(moved.min()) < -limit:
                 raise ModelOutOfRangeError(f"model tensor {name}", expected="values in range", got="an overflow")
-            result[name] = moved.astype("<i4")
-        return result
+            after[part] = moved
+        return after.reshape(before.shape)
 
 
 def _split(job: Job) -> Iterable[Job]:
@@ -100,22 +112,25 @@ def _add_weighted(job: Job) -> None:
 
 def divide_half_even(numerator: npt.NDArray[np.int64], denominator: int) -> npt.NDArray[np.int64]:
     """Return numerator / denominator rounded half to even, for a denominator in 1..2^32 - 1."""
-    quotient, remainder = np.divmod(numerator, np.int64(denominator))
-    twice = remainder * 2
-    up = (twice > denominator) | ((twice == denominator) & ((quotient & 1) == 1))
-    result: npt.NDArray[Any] = quotient + up
-    return result
+    quotient = numerator // np.int64(denominator)
+    twice = (numerator - quotient * np.int64(denominator)) * 2
+    odd = quotient & 1  # one more for an odd quotient, so that a tie goes up from it and stays at an even one
+    rounded: npt.NDArray[np.int64] = quotient + (twice + odd > denominator)
+    return rounded
 
 
 def squared_norm(update: Mapping[str, npt.NDArray[np.int32]]) -> int:
     """Return the squared l2 norm of the integers, exactly.
 
-    int64 squares would wrap, so q = 2^16 h + l is squared by parts: q^2 = 2^32 h^2 + 2^17 h l + l^2, each part summed
-    in int64 (safe below 2^31 parameters a tensor) and joined in Python integers.
+    A square fits int64 (q^2 <= 2^62) and a sum of squares does not, so their upper and lower halves are summed apart
+    and joined in Python integers.
     """
-    total = 0
+    upper = lower = 0
     for array in update.values():
-        flat = array.reshape(-1).astype(np.int64)
-        high, low = flat >> 16, flat & 0xFFFF
-        total += (int(high @ high) << 32) + (int(high @ low) << 17) + int(low @ low)
-    return total
+        flat = array.reshape(-1)
+        for start in range(0, flat.size, _BLOCK):
+            square = flat[start : start + _BLOCK].astype(np.int64)
+            square *= square
+            upper += int((square >> 32).sum())
+            lower += int((square & 0xFFFFFFFF).sum())
+    return (upper << 32) + lower

@@ -10,18 +10,19 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
-import json
+import re
 import types
 import typing
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import rfc8785
 
 from fedchain.core.errors import FormatError
+from fedchain.core.json_text import Json, parse
 
 T = TypeVar("T")
-Json = Any
-_SAFE = 2**53 - 1
+_SAFE: Final = 2**53 - 1
+_DECIMAL: Final = re.compile("-?[0-9]{1,80}", re.ASCII)
 
 
 def to_bytes(value: object) -> bytes:
@@ -58,11 +59,15 @@ def from_bytes(cls: type[T], data: bytes) -> T:
     """
     name = cls.__name__
     try:
-        raw = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        raw = parse(data)
+    except ValueError as error:
         raise FormatError(f"{name} is not JSON", got=str(error)) from error
     value = cast("T", _decode(cls, raw, name))
-    if to_bytes(value) != data:
+    try:
+        canonical = to_bytes(value)
+    except ValueError as error:  # half of a surrogate pair, which JSON can escape and UTF-8 cannot hold
+        raise FormatError(f"{name} is not text", expected="UTF-8", got=str(error)) from error
+    if canonical != data:
         raise FormatError(f"{name} is not in canonical form", expected="RFC 8785 JSON with exactly its fields")
     return value
 
@@ -72,14 +77,14 @@ def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
-def _decode(kind: Any, raw: Json, path: str) -> object:
+def _decode(kind: object, raw: Json, path: str) -> object:
     origin = typing.get_origin(kind)
     if origin is tuple:
         return _decode_tuple(kind, raw, path)
     if origin is dict:
         _expect(isinstance(raw, dict), path, "an object", raw)
         item = typing.get_args(kind)[1]
-        return {key: _decode(item, value, f"{path}.{key}") for key, value in raw.items()}
+        return {key: _decode(item, value, f"{path}[{key[:80]!r}]") for key, value in raw.items()}
     if origin in (types.UnionType, typing.Union):
         if raw is None:
             return None
@@ -91,13 +96,13 @@ def _decode(kind: Any, raw: Json, path: str) -> object:
     return _decode_plain(kind, raw, path)
 
 
-def _decode_tuple(kind: Any, raw: Json, path: str) -> tuple[object, ...]:
+def _decode_tuple(kind: object, raw: Json, path: str) -> tuple[object, ...]:
     _expect(isinstance(raw, list), path, "an array", raw)
     item = typing.get_args(kind)[0]
     return tuple(_decode(item, value, f"{path}[{index}]") for index, value in enumerate(raw))
 
 
-def _decode_plain(kind: Any, raw: Json, path: str) -> object:
+def _decode_plain(kind: object, raw: Json, path: str) -> object:
     if dataclasses.is_dataclass(kind):
         return _decode_dataclass(cast("type", kind), raw, path)
     if kind is bool:
@@ -135,7 +140,7 @@ def _decode_bytes(raw: Json, path: str) -> bytes:
 
 
 def _decode_int(raw: Json, path: str) -> int:
-    if isinstance(raw, str) and raw.lstrip("-").isdecimal() and raw.isascii() and len(raw) < 80:
+    if isinstance(raw, str) and _DECIMAL.fullmatch(raw):
         return int(raw)
     _expect(isinstance(raw, int) and not isinstance(raw, bool), path, "an integer", raw)
     return cast("int", raw)

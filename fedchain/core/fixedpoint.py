@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from fedchain.core.errors import InputError
 from fedchain.core.tensors import FloatTensors, IntTensors
+
+_BLOCK: Final = 1 << 14  # values at a time, so that the float64 copies stay in the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +46,24 @@ class FixedPoint:
     def _quantise(self, name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
         if array.dtype.kind != "f":
             raise InputError(f"tensor {name}", expected="floating point", got=array.dtype)
-        scaled = np.rint(np.ldexp(np.asarray(array, np.float64), self.fraction_bits))
-        if not np.all(np.abs(scaled) <= self.limit):
+        flat, encoded = array.reshape(-1), np.empty(array.size, "<i4")
+        for start in range(0, flat.size, _BLOCK):
+            encoded[start : start + _BLOCK] = self._rounded(name, flat[start : start + _BLOCK])
+        return encoded.reshape(array.shape)
+
+    def _rounded(self, name: str, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        with np.errstate(over="ignore", invalid="ignore"):  # infinity and NaN are refused below
+            scaled = values.astype(np.float64) * 2.0**self.fraction_bits
+        np.rint(scaled, out=scaled)
+        if not (scaled.min() >= -self.limit and scaled.max() <= self.limit):
             raise InputError(
                 f"tensor {name} does not fit fixed point",
                 expected=f"finite values below {(self.limit + 1) >> self.fraction_bits} in magnitude",
                 got="NaN, infinity or a larger value",
             )
-        return scaled.astype("<i4")
+        return scaled
 
     def dequantise(self, tensors: Mapping[str, npt.NDArray[np.int32]]) -> FloatTensors:
         """Decode to float64, exactly."""
-        return {name: np.ldexp(array.astype(np.float64), -self.fraction_bits) for name, array in tensors.items()}
+        step = 2.0**-self.fraction_bits
+        return {name: np.multiply(array, step, dtype=np.float64) for name, array in tensors.items()}

@@ -8,7 +8,7 @@ undone by them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypeVar
 
 from fedchain.core.digest import ZERO, Digest
 from fedchain.core.eip712 import Domain, signing_digest
@@ -25,12 +25,16 @@ from fedchain.core.messages import (
 from fedchain.core.record import next_registry_head
 from fedchain.core.signatures import recover
 
+T = TypeVar("T")
 NEVER: Final = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device key: its organisation, its window [valid_from, valid_until), and its revocation if there is one."""
+    """A device key: its organisation, its window [valid_from, valid_until), and its revocation if there is one.
+
+    A revocation holds from `revoked_at` on, never before the second in which it was recorded.
+    """
 
     organisation: bytes
     valid_from: int
@@ -58,62 +62,94 @@ class Consent:
 
 @dataclass(slots=True)
 class RegistryState:
-    """What the registry holds after the events applied so far."""
+    """What the registry holds after the events applied so far; `nonces` are the last ones that organisations used."""
 
     head: Digest = ZERO
     organisations: dict[bytes, bytes] = field(default_factory=dict[bytes, bytes])
+    nonces: dict[bytes, int] = field(default_factory=dict[bytes, int])
     devices: dict[bytes, Device] = field(default_factory=dict[bytes, Device])
     datasets: dict[bytes, Dataset] = field(default_factory=dict[bytes, Dataset])
     consents: dict[bytes, Consent] = field(default_factory=dict[bytes, Consent])
 
     def apply(self, message: RegistryMessage, at: int) -> None:
-        """Apply an action recorded at block time `at` (seconds).
+        """Apply an action recorded at block time `at` (seconds), or change nothing.
+
+        The contract also refuses grants for another federation, which this state does not know.
 
         Raises:
             IntegrityError: if the contract's rules would have refused it.
         """
+        organisation = self._organisation(message)
+        last = self.nonces.get(organisation, -1)  # an unknown organisation's first message is its own addition
+        _require(message.nonce == last + 1, f"nonce {last + 1}", message)
         match message:
             case AddOrganisation():
-                _require(message.organisation not in self.organisations, "organisation is added once", message)
-                self.organisations[message.organisation] = message.admin
+                _require(any(organisation) and any(message.admin), "organisation and admin are not zero", message)
+                self.organisations[organisation] = message.admin
             case RegisterDevice():
-                _require(message.device not in self.devices, "device key is registered once", message)
-                _require(message.organisation in self.organisations, "organisation is known", message)
-                self.devices[message.device] = Device(message.organisation, message.valid_from, message.valid_until)
+                self._register_device(message)
             case RevokeDevice():
-                device = self.devices.get(message.device)
-                _require(device is not None and device.revoked_at == NEVER, "device is live", message)
-                if device is not None:
-                    self.devices[message.device] = replace(device, revoked_at=message.at, revocation_recorded=at)
+                self._revoke_device(message, at)
             case RegisterDataset():
-                _require(message.dataset not in self.datasets, "dataset is registered once", message)
-                self.datasets[message.dataset] = Dataset(message.organisation, message.nominal_size)
+                self._register_dataset(message)
             case ConsentGrant():
-                dataset = self.datasets.get(message.dataset)
-                _require(
-                    dataset is not None and dataset.nominal_size == message.nominal_size,
-                    "grant is for a registered dataset of this size",
-                    message,
-                )
-                self.consents[message.dataset] = Consent(message)
+                self._grant(message)
             case ConsentWithdraw():
-                consent = self.consents.get(message.dataset)
-                _require(consent is not None, "a grant exists", message)
-                if consent is not None:
-                    self.consents[message.dataset] = replace(consent, withdrawn_at=message.at, withdrawal_recorded=at)
+                self._withdraw(message, at)
+        self.nonces[organisation] = message.nonce
         self.head = next_registry_head(self.head, message, at)
 
     def authority(self, message: RegistryMessage) -> bytes | None:
-        """Return the admin address that must have authorised the message; None for the operator's own act."""
+        """Return the admin address that must have authorised the message; None for the operator's own act.
+
+        Raises:
+            IntegrityError: if the message is about something that the registry does not hold.
+        """
+        return None if isinstance(message, AddOrganisation) else self.organisations[self._organisation(message)]
+
+    def _organisation(self, message: RegistryMessage) -> bytes:
+        """Return whose action it is."""
         match message:
             case AddOrganisation():
-                return None
+                _require(message.organisation not in self.organisations, "organisation is added once", message)
+                return message.organisation
             case RegisterDevice() | RegisterDataset():
-                return self.organisations.get(message.organisation)
+                _require(message.organisation in self.organisations, "organisation is known", message)
+                return message.organisation
             case RevokeDevice():
-                return self.organisations.get(self.devices[message.device].organisation)
+                return _known(self.devices.get(message.device), "device is known", message).organisation
             case ConsentGrant() | ConsentWithdraw():
-                return self.organisations.get(self.datasets[message.dataset].organisation)
+                return _known(self.datasets.get(message.dataset), "dataset is known", message).organisation
+
+    def _register_device(self, message: RegisterDevice) -> None:
+        _require(any(message.device), "device is not zero", message)
+        _require(message.device not in self.devices, "device key is registered once", message)
+        _require(message.valid_from < message.valid_until, "window is not empty", message)
+        self.devices[message.device] = Device(message.organisation, message.valid_from, message.valid_until)
+
+    def _revoke_device(self, message: RevokeDevice, at: int) -> None:
+        device = self.devices[message.device]
+        _require(device.revocation_recorded == NEVER, "device is revoked once", message)
+        _require(message.at <= device.valid_until, "revocation starts within the window", message)
+        self.devices[message.device] = replace(device, revoked_at=max(message.at, at), revocation_recorded=at)
+
+    def _register_dataset(self, message: RegisterDataset) -> None:
+        _require(any(message.dataset) and message.nominal_size > 0, "dataset and size are not zero", message)
+        _require(message.dataset not in self.datasets, "dataset is registered once", message)
+        self.datasets[message.dataset] = Dataset(message.organisation, message.nominal_size)
+
+    def _grant(self, message: ConsentGrant) -> None:
+        size = self.datasets[message.dataset].nominal_size
+        _require(message.nominal_size == size, "grant is for the registered size", message)
+        _require(message.from_ < message.until, "window is not empty", message)
+        self.consents[message.dataset] = Consent(message)
+
+    def _withdraw(self, message: ConsentWithdraw, at: int) -> None:
+        consent = _known(self.consents.get(message.dataset), "a grant exists", message)
+        _require(consent.withdrawal_recorded == NEVER, "grant is withdrawn once", message)
+        _require(message.at <= consent.grant.until, "withdrawal starts within the window", message)
+        withdrawn = replace(consent, withdrawn_at=max(message.at, at), withdrawal_recorded=at)
+        self.consents[message.dataset] = withdrawn
 
     def is_device_valid(self, address: bytes, *, at: int, as_of: int) -> bool:
         """Tell whether a key may sign for a deadline `at`, given what was recorded up to `as_of` (seconds)."""
@@ -138,7 +174,7 @@ def check_authority(state: RegistryState, domain: Domain, message: RegistryMessa
     An action without a signature was sent by the admin directly: then only the chain's word stands (returns False).
 
     Raises:
-        IntegrityError: if a signature is there and is not the admin's.
+        IntegrityError: if a signature is there and is not the admin's, or the message is about something unknown.
     """
     admin = state.authority(message)
     if admin is None or not signature:
@@ -157,3 +193,9 @@ def check_authority(state: RegistryState, domain: Domain, message: RegistryMessa
 def _require(holds: bool, rule: str, message: RegistryMessage) -> None:
     if not holds:
         raise IntegrityError(f"registry action {type(message).__name__}", expected=rule, got="the contrary")
+
+
+def _known(found: T | None, rule: str, message: RegistryMessage) -> T:
+    if found is None:
+        raise IntegrityError(f"registry action {type(message).__name__}", expected=rule, got="the contrary")
+    return found

@@ -21,7 +21,8 @@ _HALF_ORDER: Final = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F466
 
 def sign(secret: bytes, digest: Digest) -> bytes:
     """Sign a 32-byte digest with a 32-byte secret key."""
-    raw = coincurve.PrivateKey(secret).sign_recoverable(digest, hasher=None)
+    key = coincurve.PrivateKey(secret)
+    raw = key.sign_recoverable(digest, hasher=None)  # pyright: ignore[reportUnknownMemberType] # its nonce is untyped
     return raw[:64] + bytes([27 + raw[64]])
 
 

@@ -1,7 +1,8 @@
 """Canonical tensors: safetensors without metadata, names in byte order, little-endian int32, no gaps.
 
 The bytes equal those of the safetensors library for the same tensors, and exactly one byte string stands for one set
-of tensors: whatever decodes is encoded again and compared. Format: https://github.com/huggingface/safetensors.
+of tensors: the header of whatever decodes is written again and compared. Format:
+https://github.com/huggingface/safetensors.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ import numpy.typing as npt
 
 from fedchain.core.digest import Digest, tagged
 from fedchain.core.errors import FormatError
+from fedchain.core.json_text import Json, Pairs, parse
 
 IntTensors: TypeAlias = dict[str, npt.NDArray[np.int32]]
 FloatTensors: TypeAlias = dict[str, npt.NDArray[np.float64]]
 
 MAX_HEADER: Final = 1 << 20
+_METADATA: Final = "__metadata__"
 _INT32: Final = np.dtype("<i4")
 _WIDTHS: Final = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2,
@@ -65,18 +68,21 @@ class TensorSchema:
 
 def encode(tensors: Mapping[str, npt.NDArray[np.int32]]) -> bytes:
     """Return the canonical bytes of int32 tensors."""
-    names = sorted(tensors, key=str.encode)
-    offset, header = 0, {}
-    for name in names:
-        array = tensors[name]
-        if array.dtype != _INT32:
-            raise ValueError(f"{name}: expected int32, got {array.dtype}")
-        header[name] = {"dtype": "I32", "shape": list(array.shape), "data_offsets": [offset, offset + array.nbytes]}
-        offset += array.nbytes
-    return _frame(header) + b"".join(np.ascontiguousarray(tensors[name], _INT32).tobytes() for name in names)
+    schema = TensorSchema.of(tensors)
+    for name in schema.names:
+        if tensors[name].dtype != _INT32 or name == _METADATA:
+            raise ValueError(f"tensor {name!r}: expected int32, got {tensors[name].dtype}")
+    return b"".join([_header(schema), *(np.ascontiguousarray(tensors[name], _INT32).data for name in schema.names)])
 
 
-def _frame(header: Mapping[str, object]) -> bytes:
+def _header(schema: TensorSchema) -> bytes:
+    """Return the one header of a schema: sorted names, data in the same order without gaps, no space but padding."""
+    offset = 0
+    header: dict[str, object] = {}
+    for name, shape in zip(schema.names, schema.shapes, strict=True):
+        end = offset + _INT32.itemsize * math.prod(shape)
+        header[name] = {"dtype": "I32", "shape": list(shape), "data_offsets": [offset, end]}
+        offset = end
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
@@ -93,44 +99,51 @@ def read_header(data: bytes) -> tuple[Entry, ...]:
     if len(data) < 8 or size > MAX_HEADER or 8 + size > len(data):
         raise FormatError("tensor header", expected=f"at most {MAX_HEADER} bytes within the data", got=size)
     try:
-        raw = json.loads(data[8 : 8 + size], object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
+        raw = parse(data[8 : 8 + size], _unique)
+    except ValueError as error:
         raise FormatError("tensor header is not JSON", got=str(error)) from error
     if not isinstance(raw, dict):
         raise FormatError("tensor header", expected="an object", got=type(raw).__name__)
-    entries = tuple(_entry(name, item) for name, item in cast("dict[str, Any]", raw).items())
+    entries = tuple(_entry(name, item) for name, item in cast("dict[str, Json]", raw).items())
     end = 0
     for entry in sorted(entries, key=lambda each: each.begin):
         if entry.begin != end:
-            raise FormatError(f"tensor {entry.name}", expected=f"data at {end}", got=entry.begin)
+            raise FormatError(f"tensor {entry.name[:80]!r}", expected=f"data at {end}", got=entry.begin)
         end = entry.end
     if 8 + size + end != len(data):
         raise FormatError("tensor data", expected=f"{end} bytes", got=len(data) - 8 - size)
     return entries
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    for name in names:
-        if names.count(name) > 1 if len(names) < 64 else len(set(names)) != len(names):
-            raise DuplicateNameError("tensor header", expected="each name once", got=name[:80])
-    return dict(pairs)
+def _unique(pairs: Pairs) -> dict[str, Json]:
+    unique = dict(pairs)
+    if len(unique) != len(pairs):
+        raise DuplicateNameError("tensor header", expected="each name once", got=f"{len(unique)} of {len(pairs)}")
+    return unique
 
 
-def _entry(name: str, item: Any) -> Entry:
+def _entry(name: str, item: Json) -> Entry:
+    where = f"tensor {name[:80]!r}"
     match item:
         case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [int(begin), int(end)]} if len(item) == 3:
             pass
         case _:
-            raise FormatError(f"tensor {name[:80]}", expected="dtype, shape and data_offsets", got=repr(item)[:80])
+            raise FormatError(where, expected="dtype, shape and data_offsets", got=repr(item)[:80])
+    if name == _METADATA or not _is_utf8(name):
+        raise FormatError(where, expected="a name in UTF-8 and no metadata")
     if not all(type(size) is int and 0 <= size < 2**31 for size in shape):
-        raise FormatError(f"tensor {name[:80]}", expected="a shape of sizes", got=repr(shape)[:80])
+        raise FormatError(where, expected="a shape of sizes", got=repr(shape)[:80])
     width = _WIDTHS.get(dtype)
     if width is not None and end - begin != width * math.prod(shape):
-        raise FormatError(f"tensor {name[:80]}", expected=f"{width * math.prod(shape)} bytes", got=end - begin)
+        raise FormatError(where, expected=f"{width * math.prod(shape)} bytes", got=end - begin)
     if not 0 <= begin <= end:
-        raise FormatError(f"tensor {name[:80]}", expected="ascending offsets", got=f"{begin}..{end}")
+        raise FormatError(where, expected="ascending offsets", got=f"{begin}..{end}")
     return Entry(name, dtype, tuple(shape), begin, end)
+
+
+def _is_utf8(text: str) -> bool:
+    """JSON can escape half of a surrogate pair, which no UTF-8 stands for."""
+    return text.encode(errors="ignore").decode() == text
 
 
 def decode(data: bytes) -> IntTensors:
@@ -141,15 +154,11 @@ def decode(data: bytes) -> IntTensors:
     """
     entries = read_header(data)
     start = 8 + int.from_bytes(data[:8], "little")
-    header: dict[str, object] = {}
     for entry in entries:
         if entry.dtype != "I32":
-            raise FormatError(f"tensor {entry.name}", expected="I32", got=entry.dtype)
-        header[entry.name] = {
-            "dtype": "I32", "shape": list(entry.shape), "data_offsets": [entry.begin, entry.end]
-        }  # fmt: skip
-    names = [entry.name for entry in entries]
-    if names != sorted(names, key=str.encode) or _frame(header) != data[:start]:
+            raise FormatError(f"tensor {entry.name[:80]!r}", expected="I32", got=entry.dtype[:80])
+    schema = TensorSchema(tuple(entry.name for entry in entries), tuple(entry.shape for entry in entries))
+    if list(schema.names) != sorted(schema.names, key=str.encode) or _header(schema) != data[:start]:
         raise FormatError("tensors are not in canonical form", expected="sorted names and a minimal header")
     return {
         entry.name: np.frombuffer(data, _INT32, math.prod(entry.shape), start + entry.begin).reshape(entry.shape)

@@ -36,8 +36,10 @@ class LedgerIdentity:
 
 @dataclass(frozen=True, slots=True)
 class RegistryEvent:
-    """A registry action as recorded: the message, the signature that authorised it (may be empty: the admin or the
-    operator sent it directly) and the block time in seconds that entered the registry head."""
+    """A registry action as recorded, with the block time in seconds that entered the registry head.
+
+    `signature` is the one that authorised the message; it is empty where the admin or the operator sent it directly.
+    """
 
     message: RegistryMessage
     signature: bytes

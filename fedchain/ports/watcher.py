@@ -61,19 +61,21 @@ class RoundEnded:
 
 @dataclass(frozen=True, slots=True)
 class RoundSealed:
-    """The link stands on the ledger."""
+    """The link stands on the ledger; `closes_run` where it is the closing link, which no training belongs to."""
 
     round: int
     round_hash: str
     transaction: str
+    closes_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ReceiptSigned:
-    """A site checked its inclusion and co-signed the round hash."""
+    """A site checked its inclusion and co-signed the round hash, or the closing link's."""
 
     round: int
     client: str
+    closes_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)

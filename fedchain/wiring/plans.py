@@ -19,7 +19,7 @@ from fedchain.core.task import LocalTraining
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.wiring.hospitals import Hospital, dataset_of, load
 from fedchain.workflow.enrolment import Applicant
-from fedchain.workflow.planning import Provenance, forecast, local_training, write_plan
+from fedchain.workflow.planning import NewRun, Provenance, forecast, local_training, write_plan
 from fedchain.workflow.run_state import Planned
 from fedchain.workflow.site import check_grant
 from fedchain.workflow.summary import PlanSummary, PrivacySummary
@@ -89,5 +89,6 @@ def new_run(
     run = SystemEntropy().secret(32)
     initial = models.initial(training.model, training.model_options, config.seed)
     provenance = Provenance(code_digest(), env_digest(), MODE, SystemClock().now())
-    cid = write_plan(config, identity, run, applicants, training, initial, provenance, store)
+    new = NewRun(config, identity, run, applicants, training, initial, provenance)
+    cid = write_plan(new, store)
     return Planned(run, cid, config.digest())

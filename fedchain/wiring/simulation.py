@@ -172,7 +172,7 @@ def prepared(config: ExperimentConfig, home: Path, watcher: Watcher, *, fresh: b
                 cohort,
                 watch,
                 run_all_on(config.strategy.aggregation_threads),
-            ),  # fmt: skip
+            ),
             record.ledger,
             is_resumed,
             started,

@@ -39,7 +39,7 @@ def _replay(
     identity: LedgerIdentity, events: Sequence[LedgerEvent], report: Report
 ) -> tuple[list[ChainedLink], RegistryState]:
     state, frozen = RegistryState(), RegistryState()
-    heads: dict[bytes, tuple[int, bytes]] = {}
+    newest: dict[bytes, ChainedLink] = {}
     links: list[ChainedLink] = []
     for event in events:
         match event:
@@ -48,7 +48,7 @@ def _replay(
             case LinkEvent():
                 if frozen.head != state.head:
                     frozen = copy.deepcopy(state)
-                links.append(_audit_link(identity, frozen, event, heads, report))
+                links.append(_audit_link(identity, frozen, event, newest, report))
     return links, state
 
 
@@ -69,15 +69,18 @@ def _audit_link(
     identity: LedgerIdentity,
     registry: RegistryState,
     event: LinkEvent,
-    heads: dict[bytes, tuple[int, bytes]],
+    newest: dict[bytes, ChainedLink],
     report: Report,
 ) -> ChainedLink:
     link = event.link
-    last, previous = heads.get(link.run, (0, ZERO))
+    before = newest.get(link.run)
+    last, previous = (0, ZERO) if before is None else (before.event.link.round, before.round_hash)
     context = LinkContext(identity.rounds, identity.federation, previous, registry.head)
     computed = round_hash(link, context)
-    heads[link.run] = (link.round, computed)
-    if link.round != last + 1:
+    newest[link.run] = chained = ChainedLink(event, computed, registry)
+    if before is not None and before.event.link.kind is LinkKind.CLOSED:
+        report.fails("chain", run=link.run, round_=link.round, expected=f"the end at round {last}", got="another link")
+    elif link.round != last + 1:
         report.fails("chain", run=link.run, round_=last + 1, expected=f"round {last + 1}", got=f"round {link.round}")
     elif event.previous_hash != previous:
         report.fails("chain", run=link.run, round_=link.round, expected=previous, got=event.previous_hash)
@@ -85,7 +88,7 @@ def _audit_link(
         report.fails("chain", run=link.run, round_=link.round, expected=computed, got=event.round_hash)
     else:
         report.holds("chain")
-    return ChainedLink(event, computed, registry)
+    return chained
 
 
 def _audit_slots(ledger: Ledger, links: Sequence[ChainedLink], report: Report) -> None:
@@ -95,4 +98,6 @@ def _audit_slots(ledger: Ledger, links: Sequence[ChainedLink], report: Report) -
         expected = head_slot(link.round, each.round_hash, closed=link.kind is LinkKind.CLOSED)
         kept = ledger.head_slot(run)
         if kept != expected:
-            report.fails("chain", run=run, round_=link.round, expected=kept, got=expected)
+            asked = f"links up to the head 0x{kept.hex()} that the ledger keeps"
+            got = f"links that end with round {link.round} at 0x{expected.hex()}"
+            report.fails("chain", run=run, round_=link.round + 1, expected=asked, got=got)

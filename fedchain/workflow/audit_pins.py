@@ -8,7 +8,7 @@ from fedchain.core.eip712 import signing_digest
 from fedchain.core.errors import FormatError, InputError
 from fedchain.core.messages import RoundReceipt
 from fedchain.core.signatures import recover
-from fedchain.core.trust import TRUST_FORMAT, Pin, SignedReceipt, TrustFile
+from fedchain.core.trust import SIMULATED, TRUST_FORMAT, Pin, SignedReceipt, TrustFile
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.workflow.audit_chain import ChainedLink
 from fedchain.workflow.audit_report import Report
@@ -20,8 +20,8 @@ def check_identity(identity: LedgerIdentity, trust: TrustFile) -> None:
     Raises:
         InputError: naming the first difference.
     """
-    if trust.format != TRUST_FORMAT:
-        raise InputError("trust file", expected=TRUST_FORMAT, got=trust.format)
+    if (trust.format, trust.note) != (TRUST_FORMAT, SIMULATED):  # what its keys are worth must not be reworded
+        raise InputError("trust file", expected=f"{TRUST_FORMAT}, {SIMULATED}", got=f"{trust.format}, {trust.note}")
     pairs = {
         "chain id": (trust.chain_id, identity.chain_id),
         "registry contract": (trust.registry_contract.hex(), identity.registry_contract.hex()),

@@ -1,7 +1,8 @@
 """Privacy, recomputed: the losses that the signed parameters add up to, against what was claimed and granted.
 
-A claim may exceed the recomputed loss (attempts that died were charged too) and may never fall below it. Totals of a
-dataset never decrease along the ledger.
+A claim may exceed the recomputed loss (attempts that died were charged too) and may never fall below it. The loss of
+the run is recomputed after every update, the total over the dataset's lifetime after the last one of each run; between
+them totals are only seen never to decrease.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ TOLERANCE: Final = 2 * MICRO // 100
 
 
 def audit_privacy(rounds: Sequence[AuditedRound], accountant: Accountant, report: Report) -> None:
-    """Check every dataset's claimed totals, in ledger order, and recompute each run's last one."""
+    """Check every dataset's claims, in ledger order."""
     by_dataset: dict[bytes, list[AuditedUpdate]] = {}
     for audited in rounds:
         for update in audited.updates:
@@ -42,8 +43,8 @@ def _audit_dataset(updates: Sequence[AuditedUpdate], accountant: Accountant, rep
         release = each.update.header.dp.release
         releases.append(release)
         by_run.setdefault(each.run, []).append(release)
+        _recompute(each, by_run[each.run], each.update.header.dp.run_micro_epsilon, accountant, report)
         if last_of_run[each.run] is each:
-            _recompute(each, by_run[each.run], each.update.header.dp.run_micro_epsilon, accountant, report)
             _recompute(each, releases, total, accountant, report)
         report.holds("privacy" if release.is_protected else "unprotected")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import cast
 
 from fedchain.core.lineage import Claim, ClaimLevel, Finding
 
@@ -19,7 +20,7 @@ STATEMENTS: dict[str, tuple[ClaimLevel, str]] = {
     "consent": (ClaimLevel.SIGNED, "registry actions that bear the signature of the site they belong to"),
     "unprotected": (
         ClaimLevel.SIGNED,
-        "updates that left WITHOUT differential privacy, as their site's policy allows: their privacy loss is unbounded",
+        "updates that left WITHOUT differential privacy, as their site's policy allows: their loss is unbounded",
     ),
     "receipt": (ClaimLevel.ATTESTED, "round hashes co-signed by a site after it checked its inclusion"),
     "artifact": (ClaimLevel.ANCHORED, "artifacts of the store, named by no record, that match their identifier"),
@@ -31,6 +32,16 @@ SELF_REPORTED = (
     ),
     Claim("hardware", ClaimLevel.SELF_REPORTED, "that the sites ran the code whose digest they signed", 0),
 )
+
+
+class Fault(Exception):  # noqa: N818 - not an error of the program: the record contradicts itself
+    """One check of a link failed; becomes a finding."""
+
+    def __init__(self, claim: str, expected: object, got: object) -> None:
+        super().__init__(claim)
+        self.claim = claim
+        self.expected = expected
+        self.got = got
 
 
 @dataclass(slots=True)
@@ -61,3 +72,20 @@ class Report:
 
 def _text(value: object) -> str:
     return "0x" + value.hex() if isinstance(value, bytes) else str(value)
+
+
+def same(claim: str, expected: object, got: object) -> None:
+    """Check that two values are equal.
+
+    Raises:
+        Fault: naming the claim, if they are not.
+    """
+    if expected != got:
+        raise Fault(claim, _shown(expected), _shown(got))
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, tuple):
+        each = cast("tuple[object, ...]", value)
+        return ", ".join(item.hex() if isinstance(item, bytes) else str(item) for item in each)
+    return value

@@ -11,7 +11,7 @@ from fedchain.core.aggregation import ExactSum, ModelOutOfRangeError, RunAll, sq
 from fedchain.core.cid import DAG_PB, RAW, Cid
 from fedchain.core.eip712 import Domain
 from fedchain.core.envelope import Envelope
-from fedchain.core.errors import FormatError, IntegrityError, MissingArtifactError
+from fedchain.core.errors import FormatError, InputError, IntegrityError, MissingArtifactError
 from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.manifest import (
     CID_PROFILE,
@@ -25,28 +25,20 @@ from fedchain.core.manifest import (
 )
 from fedchain.core.messages import ClientUpdate
 from fedchain.core.policy import DataPolicy
+from fedchain.core.privacy import unit_digest
 from fedchain.core.record import LinkKind
 from fedchain.core.rejection import Reason
 from fedchain.core.tensor_check import check_tensors
-from fedchain.core.tensors import IntTensors, decode, encode, model_digest
+from fedchain.core.tensors import IntTensors, TensorSchema, decode, encode, model_digest
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.ports.store import ArtifactStore
 from fedchain.workflow.audit_chain import ChainedLink
-from fedchain.workflow.audit_report import Report
+from fedchain.workflow.audit_config import plan_difference, read_config
+from fedchain.workflow.audit_report import Fault, Report, same
 from fedchain.workflow.gate import privacy_refusal, schema_of, signer_of, squared_norm_bound, weight_refusal
 from fedchain.workflow.outcome import rejected_tree, updates_tree
 
 T = TypeVar("T")
-
-
-class Fault(Exception):  # noqa: N818 - not an error of the program: the record contradicts itself
-    """One check of a link failed; becomes a finding."""
-
-    def __init__(self, claim: str, expected: object, got: object) -> None:
-        super().__init__(claim)
-        self.claim = claim
-        self.expected = expected
-        self.got = got
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +73,9 @@ class RoundAuditor:
     run_all: RunAll
     named: set[str] = field(default_factory=set[str])
     models: dict[bytes, ArtifactRef] = field(default_factory=dict[bytes, ArtifactRef])
+    _plans: dict[bytes, str] = field(default_factory=dict[bytes, str])
     _runs: dict[str, RunManifest] = field(default_factory=dict[str, RunManifest])
+    _timeouts: dict[str, int] = field(default_factory=dict[str, int])
     _policies: dict[str, DataPolicy] = field(default_factory=dict[str, DataPolicy])
 
     def audit(self, chained: ChainedLink) -> AuditedRound | None:
@@ -93,6 +87,7 @@ class RoundAuditor:
             run_manifest = self._run_manifest(manifest)
             base = self._model(manifest.base_model)
             updates = tuple(self._update(chained, manifest, run_manifest, each) for each in manifest.accepted)
+            same("update", len(updates), len({each.signer for each in updates}))
             self._rejections(manifest)
             self._rederive(chained, manifest, run_manifest, base)
         except Fault as fault:
@@ -114,33 +109,52 @@ class RoundAuditor:
         manifest = self._document(RoundManifest, cid.text, "manifest")
         said = (manifest.federation, manifest.run, manifest.round, manifest.kind, manifest.base_model.digest)
         linked = (self.identity.federation, link.run, link.round, int(link.kind), link.base_model)
-        _same("manifest", linked, said)
-        _same("manifest", (link.accepted, link.rejected), (len(manifest.accepted), len(manifest.rejected)))
-        _same("manifest", ROUND_FORMAT, manifest.format)
-        _same("manifest", link.model_digest, manifest.model.digest)
+        same("manifest", linked, said)
+        same("manifest", (link.accepted, link.rejected), (len(manifest.accepted), len(manifest.rejected)))
+        same("manifest", ROUND_FORMAT, manifest.format)
+        same("manifest", link.model_digest, manifest.model.digest)
+        same("manifest", link.kind is LinkKind.ABORTED, bool(manifest.reason))
         last = self.models.get(link.run)
         if last is not None:
-            _same("model", last.digest, manifest.base_model.digest)
+            same("model", last.digest, manifest.base_model.digest)
         self.report.holds("manifest")
         return manifest
 
     def _run_manifest(self, manifest: RoundManifest) -> RunManifest:
-        if manifest.run_manifest not in self._runs:
-            run = self._document(RunManifest, manifest.run_manifest, "configuration")
-            _same("configuration", (RUN_FORMAT, CID_PROFILE), (run.format, run.profile))
-            _same("configuration", (self.identity.federation, manifest.run), (run.federation, run.run))
-            _same("configuration", run.config.digest, config_digest(self._get(run.config.cid, "configuration")))
-            for member in run.cohort:
-                policy = self._document(DataPolicy, member.policy.cid, "configuration")
-                _same("configuration", member.policy.digest, policy.digest())
-                self._policies[member.policy.cid] = policy
-            self._runs[manifest.run_manifest] = run
-            self.report.holds("configuration")
-        run = self._runs[manifest.run_manifest]
-        _same("manifest", run.run, manifest.run)
+        cid = self._plans.setdefault(manifest.run, manifest.run_manifest)
+        same("configuration", cid, manifest.run_manifest)
+        if cid not in self._runs:
+            self._read_plan(cid, manifest)
+        run = self._runs[cid]
         if manifest.round == 1:
-            _same("model", run.initial_model.digest, manifest.base_model.digest)
+            same("model", run.initial_model.digest, manifest.base_model.digest)
+        if manifest.kind != LinkKind.CLOSED:  # sites sign the deadline, so this is when the round was opened
+            same("manifest", manifest.deadline - self._timeouts[cid], manifest.opened_at)
         return run
+
+    def _read_plan(self, cid: str, manifest: RoundManifest) -> None:
+        run = self._document(RunManifest, cid, "configuration")
+        same("configuration", (RUN_FORMAT, CID_PROFILE), (run.format, run.profile))
+        same("configuration", (self.identity.federation, manifest.run), (run.federation, run.run))
+        canonical = self._get(run.config.cid, "configuration")
+        same("configuration", run.config.digest, config_digest(canonical))
+        try:
+            config = read_config(canonical)
+            FixedPoint(run.fraction_bits, run.width)
+        except InputError as error:
+            raise Fault("configuration", "a configuration of this version", error) from error
+        difference = plan_difference(run, config)
+        if difference is not None:
+            raise Fault("configuration", *difference)
+        # Before anything is allocated by what the manifest declares.
+        if TensorSchema.of(decode(self._model(run.initial_model))) != schema_of(run):
+            raise Fault("configuration", "the tensors of the initial model", "others")
+        for member in run.cohort:
+            policy = self._document(DataPolicy, member.policy.cid, "configuration")
+            same("configuration", member.policy.digest, policy.digest())
+            self._policies[member.policy.cid] = policy
+        self._runs[cid], self._timeouts[cid] = run, config.strategy.round_timeout_s
+        self.report.holds("configuration")
 
     # -- updates ----------------------------------------------------------------------------------------------------
 
@@ -148,12 +162,12 @@ class RoundAuditor:
         self, chained: ChainedLink, manifest: RoundManifest, run: RunManifest, update: AcceptedUpdate
     ) -> AuditedUpdate:
         header = update.header
-        _same("update", self.identity.rounds, Domain(header.chain_id, header.rounds_contract))
+        same("update", self.identity.rounds, Domain(header.chain_id, header.rounds_contract))
         signer = signer_of(header)
         member = next((each for each in run.cohort if each.client == signer), None)
         if signer is None or member is None:
             raise Fault("update", "a signature of a cohort member", signer or "no valid signature")
-        if not chained.registry.is_device_valid(signer, at=manifest.deadline, as_of=manifest.closed_at):
+        if not chained.registry.is_device_valid(signer, at=manifest.deadline, as_of=_as_of(manifest)):
             raise Fault("update", "a key valid at the deadline", signer)
         self._message(header.message, manifest, run)
         policy = self._consent(chained, manifest, member, header.message)
@@ -173,34 +187,35 @@ class RoundAuditor:
             manifest.federation, manifest.run, manifest.round, manifest.base_model.digest, manifest.attempt,
             manifest.deadline,
         )  # fmt: skip
-        _same("update", stated, signed)
+        same("update", stated, signed)
         identities = (message.code_digest, message.config_digest, message.env_digest)
-        _same("configuration", (run.code_digest, run.config.digest, run.env_digest), identities)
+        same("configuration", (run.code_digest, run.config.digest, run.env_digest), identities)
 
     def _consent(
         self, chained: ChainedLink, manifest: RoundManifest, member: CohortMember, message: ClientUpdate
     ) -> DataPolicy:
         registry = chained.registry
-        consent = registry.consent(message.dataset, at=manifest.deadline, as_of=manifest.closed_at)
+        consent = registry.consent(message.dataset, at=manifest.deadline, as_of=_as_of(manifest))
         if consent is None:
             raise Fault("consent", "a consent in force at the deadline", f"none for dataset 0x{message.dataset.hex()}")
         policy = self._policies[member.policy.cid]
-        _same("consent", (consent.policy, consent.policy), (message.policy, policy.digest()))
-        granted = (consent.micro_epsilon_grant, consent.delta_e12, consent.nominal_size)
-        _same("consent", (policy.micro_epsilon_grant, policy.delta_e12, member.nominal_size), granted)
+        same("consent", (consent.policy, consent.policy), (message.policy, policy.digest()))
+        granted = (consent.micro_epsilon_grant, consent.delta_e12, consent.unit, consent.nominal_size)
+        agreed = (policy.micro_epsilon_grant, policy.delta_e12, unit_digest(policy.unit), member.nominal_size)
+        same("consent", agreed, granted)
         organisations = (registry.datasets[message.dataset].organisation, registry.devices[member.client].organisation)
-        _same("consent", organisations, (member.organisation, member.organisation))
-        _same("consent", member.dataset, message.dataset)
+        same("consent", organisations, (member.organisation, member.organisation))
+        same("consent", member.dataset, message.dataset)
         return policy
 
     def _payload(self, run: RunManifest, update: AcceptedUpdate) -> IntTensors:
         data = self._get(update.payload_cid, "payload")
-        _same("payload", update.header.message.payload_cid, Cid.parse(update.payload_cid).digest)
+        same("payload", update.header.message.payload_cid, Cid.parse(update.payload_cid).digest)
         try:
             envelope = Envelope.from_bytes(data)
         except FormatError as error:
             raise Fault("payload", "an envelope", error) from error
-        _same("payload", update.header.message.update_commit, envelope.commitment())
+        same("payload", update.header.message.update_commit, envelope.commitment())
         tensors = check_tensors(envelope, schema_of(run), FixedPoint(run.fraction_bits, run.width))
         if isinstance(tensors, Reason):
             raise Fault("payload", "an admissible update", tensors.words)
@@ -221,24 +236,24 @@ class RoundAuditor:
     def _rederive(self, chained: ChainedLink, manifest: RoundManifest, run: RunManifest, base: bytes) -> None:
         link = chained.event.link
         leaves = [(each.header, signer_of(each.header) or b"", each.payload_cid) for each in manifest.accepted]
-        _same("chain", link.updates_root, updates_tree(self.identity.rounds, leaves).root)
-        _same("chain", link.rejected_root, rejected_tree(manifest.rejected).root)
+        same("chain", link.updates_root, updates_tree(self.identity.rounds, leaves).root)
+        same("chain", link.rejected_root, rejected_tree(manifest.rejected).root)
         if link.kind is LinkKind.SEALED:
             total = ExactSum(schema_of(run), self.run_all)
             for update in manifest.accepted:
                 total.add(self._payload(run, update), update.header.message.weight)
-            _same("model", True, len(manifest.accepted) >= run.min_clients)
+            same("model", True, len(manifest.accepted) >= run.min_clients)
             derived = encode(total.apply_to(decode(base), FixedPoint(run.fraction_bits, run.width)))
-            _same("model", link.model_digest, model_digest(derived))
+            same("model", link.model_digest, model_digest(derived))
             self.report.holds("model")
         else:
-            _same("model", link.base_model, link.model_digest)
-            _same("manifest", 0, link.accepted)
+            same("model", link.base_model, link.model_digest)
+            same("manifest", 0, link.accepted)
         self._model(manifest.model)
 
     def _model(self, reference: ArtifactRef) -> bytes:
         data = self._get(reference.cid, "model")
-        _same("model", reference.digest, model_digest(data))
+        same("model", reference.digest, model_digest(data))
         return data
 
     # -- the store --------------------------------------------------------------------------------------------------
@@ -262,12 +277,6 @@ class RoundAuditor:
             raise Fault(claim, f"a {cls.__name__}", error) from error
 
 
-def _same(claim: str, expected: object, got: object) -> None:
-    if expected != got:
-        raise Fault(claim, _shown(expected), _shown(got))
-
-
-def _shown(value: object) -> object:
-    if isinstance(value, tuple):
-        return ", ".join(each.hex() if isinstance(each, bytes) else str(each) for each in value)
-    return value
+def _as_of(manifest: RoundManifest) -> int:
+    """Until when revocations and withdrawals count: closing is the aggregator's word, opening the sites' too."""
+    return max(manifest.opened_at, manifest.closed_at)

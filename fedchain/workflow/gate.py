@@ -9,18 +9,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 
 from fedchain.core import document
+from fedchain.core.aggregation import squared_norm
 from fedchain.core.cid import Cid, cid_of
 from fedchain.core.eip712 import Domain, signing_digest
 from fedchain.core.envelope import Envelope
 from fedchain.core.errors import FormatError
 from fedchain.core.fixedpoint import FixedPoint
-from fedchain.core.aggregation import squared_norm
 from fedchain.core.manifest import CohortMember, RunManifest
-from fedchain.core.messages import UNBOUNDED, ClientUpdate
+from fedchain.core.messages import UNBOUNDED, ClientUpdate, ConsentGrant
 from fedchain.core.policy import DataPolicy, GrantKind
-from fedchain.core.privacy import MICRO, NO_MECHANISM, SUBSAMPLED_GAUSSIAN, DpParams, batches_per_epoch
+from fedchain.core.privacy import (
+    MICRO,
+    NO_MECHANISM,
+    SUBSAMPLED_GAUSSIAN,
+    DpParams,
+    batches_per_epoch,
+    unit_digest,
+)
 from fedchain.core.registry import RegistryState
 from fedchain.core.rejection import Reason
 from fedchain.core.signatures import recover
@@ -48,7 +56,12 @@ class Refusal:
     signer: bytes
 
 
-NOBODY = bytes(20)
+NOBODY: Final = bytes(20)
+ADJACENCY: Final = "zero-out"
+MIN_NOISE_MULTIPLIER_E6: Final = 300_000
+"""Below a noise multiplier of 0.3 the accountants prove nothing."""
+MAX_NAME: Final = 64
+"""Characters in a name that a site gives its accountant or its source of noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +98,21 @@ class Gate:
 
     def _statement_refusal(self, header: UpdateHeader, signer: bytes, admitted: frozenset[bytes]) -> Reason | None:
         message, task = header.message, self.task
+        reason = self._place_refusal(header)
+        if reason is not None:
+            return reason
+        if not self.registry.is_device_valid(signer, at=task.deadline, as_of=self.now):
+            return Reason.KEY_NOT_VALID
+        if signer in admitted:
+            return Reason.DUPLICATE
+        configuration = (message.code_digest, message.config_digest, message.env_digest)
+        if configuration != (task.code_digest, task.config_digest, task.env_digest):
+            return Reason.OTHER_CONFIGURATION
+        return self._consent_refusal(header, signer) or self._privacy_refusal(header, signer)
+
+    def _place_refusal(self, header: UpdateHeader) -> Reason | None:
+        """Return why a statement is not an answer to this task, in its time, or None."""
+        message, task = header.message, self.task
         if (message.federation, message.run) != (task.federation, task.run):
             return Reason.OTHER_RUN
         if (header.chain_id, header.rounds_contract) != (task.chain_id, task.rounds_contract):
@@ -95,14 +123,7 @@ class Gate:
             return Reason.OTHER_BASE_MODEL
         if message.deadline != task.deadline or self.now > task.deadline:
             return Reason.PAST_DEADLINE
-        if not self.registry.is_device_valid(signer, at=task.deadline, as_of=self.now):
-            return Reason.KEY_NOT_VALID
-        if signer in admitted:
-            return Reason.DUPLICATE
-        configuration = (message.code_digest, message.config_digest, message.env_digest)
-        if configuration != (task.code_digest, task.config_digest, task.env_digest):
-            return Reason.OTHER_CONFIGURATION
-        return self._consent_refusal(header, signer) or self._privacy_refusal(header, signer)
+        return None
 
     def coverage_refusal(self, header: UpdateHeader, signer: bytes) -> Reason | None:
         """Return why the registry, as it is now, no longer covers an admitted update, or None."""
@@ -117,7 +138,8 @@ class Gate:
         if member is None or dataset is None or dataset.organisation != device.organisation:
             return Reason.NO_CONSENT
         consent = self.registry.consent(message.dataset, at=self.task.deadline, as_of=self.now)
-        if consent is None or consent.policy != message.policy or message.dataset != member.dataset:
+        policy = self.policies.get(member.policy.digest)
+        if consent is None or policy is None or not is_covered(message, consent, member, policy):
             return Reason.NO_CONSENT
         return None
 
@@ -170,6 +192,16 @@ def squared_norm_bound(manifest: RunManifest) -> int:
     return (manifest.max_update_norm_e6**2 << (2 * manifest.fraction_bits)) // MICRO**2
 
 
+def is_covered(message: ClientUpdate, consent: ConsentGrant, member: CohortMember, policy: DataPolicy) -> bool:
+    """Tell whether an update is of the member's dataset, and its site consented to the member's policy as it reads."""
+    granted = (consent.policy, consent.micro_epsilon_grant, consent.delta_e12, consent.unit, consent.nominal_size)
+    agreed = (
+        member.policy.digest, policy.micro_epsilon_grant, policy.delta_e12, unit_digest(policy.unit),
+        member.nominal_size,
+    )  # fmt: skip
+    return granted == agreed and (message.dataset, message.policy) == (member.dataset, member.policy.digest)
+
+
 def weight_refusal(weight: int, member: CohortMember | None) -> Reason | None:
     """Return why a weight is not the registered nominal size, or None."""
     if weight == 0:
@@ -198,11 +230,18 @@ def _follows_plan(dp: DpParams, training: LocalTraining, nominal_size: int, poli
     batches = batches_per_epoch(nominal_size, training.batch_size)
     if (dp.batches_per_epoch, dp.steps) != (batches, batches * training.epochs) or dp.unit != policy.unit:
         return False
+    if dp.adjacency != ADJACENCY or not (_is_name(dp.accountant) and _is_name(dp.noise_source)):
+        return False
     if training.epsilon == "off":
         return dp.mechanism == NO_MECHANISM and dp.noise_multiplier_e6 == 0 and dp.run_micro_epsilon == UNBOUNDED
     return (
         dp.mechanism == SUBSAMPLED_GAUSSIAN
-        and dp.noise_multiplier_e6 > 0
+        and dp.noise_multiplier_e6 >= MIN_NOISE_MULTIPLIER_E6
         and dp.delta_e12 == training.delta_e12 == policy.delta_e12
         and dp.max_grad_norm_e6 == int(Decimal(training.max_grad_norm) * MICRO)
     )
+
+
+def _is_name(text: str) -> bool:
+    """A site's own words are recorded and shown: short, and no control or bidirectional characters."""
+    return len(text) <= MAX_NAME and text.isascii() and text.isprintable()

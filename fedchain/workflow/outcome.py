@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from fedchain.core.cid import Cid
 from fedchain.core.eip712 import Domain
-from fedchain.core.manifest import RejectedReply, RoundManifest
+from fedchain.core.manifest import ArtifactRef, RejectedReply, RoundManifest
 from fedchain.core.merkle import MerkleTree
 from fedchain.core.record import LinkKind, RejectedLeaf, RoundLink
 from fedchain.core.task import UpdateHeader, leaf_of
+from fedchain.workflow.run_state import Accepted
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a round ends: its kind and model, what was accepted, what was refused at the end, and why it was aborted."""
+
+    kind: LinkKind
+    model: ArtifactRef
+    accepted: tuple[Accepted, ...]
+    refused: tuple[RejectedReply, ...]
+    reason: str
+
+    @property
+    def by_signer(self) -> tuple[Accepted, ...]:
+        """The accepted updates in the order that the manifest lists them."""
+        return tuple(sorted(self.accepted, key=lambda each: each.signer))
 
 
 def updates_tree(domain: Domain, accepted: Sequence[tuple[UpdateHeader, bytes, str]]) -> MerkleTree:

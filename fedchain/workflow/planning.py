@@ -48,26 +48,31 @@ def local_training(config: ExperimentConfig, inputs: int) -> LocalTraining:
     )
 
 
-def write_plan(
-    config: ExperimentConfig,
-    identity: LedgerIdentity,
-    run: bytes,
-    applicants: Sequence[Applicant],
-    training: LocalTraining,
-    initial: FloatTensors,
-    provenance: Provenance,
-    store: ArtifactStore,
-) -> str:
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """What a new run is made of, before it is written down."""
+
+    config: ExperimentConfig
+    identity: LedgerIdentity
+    run: bytes
+    applicants: Sequence[Applicant]
+    training: LocalTraining
+    initial: FloatTensors
+    provenance: Provenance
+
+
+def write_plan(new: NewRun, store: ArtifactStore) -> str:
     """Put the initial model, the configuration, the policies and the run's manifest; return the manifest's CID."""
     encoding = FixedPoint()
-    model = encode(encoding.quantise(initial))
-    schema = TensorSchema.of(initial)
+    model = encode(encoding.quantise(new.initial))
+    schema = TensorSchema.of(new.initial)
+    config = new.config
     canonical = config.canonical()
     manifest = RunManifest(
         format=RUN_FORMAT,
         profile=CID_PROFILE,
-        federation=identity.federation,
-        run=run,
+        federation=new.identity.federation,
+        run=new.run,
         experiment=config.experiment,
         rounds=config.rounds,
         strategy=config.strategy.name,
@@ -78,13 +83,13 @@ def write_plan(
         tensors=tuple(TensorShape(name, shape) for name, shape in zip(schema.names, schema.shapes, strict=True)),
         initial_model=ArtifactRef(store.put(model).text, model_digest(model)),
         config=ArtifactRef(store.put(canonical).text, config.digest()),
-        code_digest=provenance.code_digest,
-        env_digest=provenance.env_digest,
-        training=training,
-        cohort=tuple(_member(each, store) for each in sorted(applicants, key=lambda each: each.device)),
-        mode=provenance.mode,
+        code_digest=new.provenance.code_digest,
+        env_digest=new.provenance.env_digest,
+        training=new.training,
+        cohort=tuple(_member(each, store) for each in sorted(new.applicants, key=lambda each: each.device)),
+        mode=new.provenance.mode,
         payload_encryption="none",
-        created_at=provenance.created_at,
+        created_at=new.provenance.created_at,
     )
     return store.put(document.to_bytes(manifest)).text
 

@@ -103,4 +103,5 @@ class Receipts:
             self._watcher(ReplyRejected(round_, f"node {reply.node}", "receipt of a stranger"))
             return
         self._note(Countersigned(round_, SignedReceipt(signer, reply.signature)))
-        self._watcher(ReceiptSigned(round_, signer.hex()))
+        closes = self._state.decided[round_].link.kind is LinkKind.CLOSED
+        self._watcher(ReceiptSigned(round_, signer.hex(), closes))

@@ -40,7 +40,7 @@ from fedchain.ports.watcher import (
     Watcher,
 )
 from fedchain.workflow.gate import NOBODY, Admission, Gate, Refusal, schema_of
-from fedchain.workflow.outcome import link_of, updates_tree
+from fedchain.workflow.outcome import Outcome, link_of, updates_tree
 from fedchain.workflow.receipts import Receipts
 from fedchain.workflow.registry_view import RegistryView
 from fedchain.workflow.run_state import Accepted, Body, Decided, Finished, Opened, Rejected, RunState, Sealed, entry_of
@@ -119,6 +119,8 @@ class RoundMachine:
         task = self._task(opened)
         self._errors, self._has_asked = [], False
         total = self._sum_of(tuple(self.state.accepted.values()))
+        for each in self.state.accepted.values():  # journaled before a crash, and perhaps not sent
+            self._with.cohort.promise(each.node, each.promise)
         if self._with.clock.now() <= opened.deadline:
             answered = frozenset(each.node for each in self.state.accepted.values())
             self._has_asked = True
@@ -165,7 +167,8 @@ class RoundMachine:
 
     # -- receiving --------------------------------------------------------------------------------------------------
 
-    def _receive(self, task: Task, reply: Reply, total: ExactSum) -> None:
+    def _receive(self, task: Task, reply: Reply, total: ExactSum | None) -> None:
+        """Admit a reply into `total`, or record why not; None is a closing link, which takes no update at all."""
         if reply.error:
             self._errors.append(reply.error)
             self._with.watcher(ReplyRejected(task.round, f"node {reply.node}", reply.error))
@@ -199,17 +202,15 @@ class RoundMachine:
         earlier = [each for each in self.state.rejected if each.signer == NOBODY and each.node == reply.node]
         if anonymous and len(earlier) >= MAX_ANONYMOUS_REJECTIONS:
             return
-        rejected = self._rejected(refusal.reason, reply.round, refusal.signer, reply.node, reply.header, reply.payload)
+        rejected = self._rejected(refusal, reply)
         if rejected not in self.state.rejected:
             self._note(Rejected(rejected))
         whom = f"node {reply.node}" if anonymous else refusal.signer.hex()
         self._with.watcher(ReplyRejected(task.round, whom, refusal.reason.words))
 
-    def _rejected(
-        self, reason: Reason, round_: int, signer: bytes, node: int, header: bytes, payload: bytes
-    ) -> RejectedReply:
-        evidence = self._with.store.put(len(header).to_bytes(4, "big") + header + payload)
-        return RejectedReply(int(reason), round_, signer, node, evidence.text)
+    def _rejected(self, refusal: Refusal, reply: Reply) -> RejectedReply:
+        evidence = self._with.store.put(len(reply.header).to_bytes(4, "big") + reply.header + reply.payload)
+        return RejectedReply(int(refusal.reason), reply.round, refusal.signer, reply.node, evidence.text)
 
     # -- deciding ---------------------------------------------------------------------------------------------------
 
@@ -233,17 +234,19 @@ class RoundMachine:
         except ModelOutOfRangeError:
             return self._abort(opened, covered, lost, "model-out-of-range")
         reference = ArtifactRef(self._with.store.put(new).text, model_digest(new))
-        return self._end(self._manifest_of(opened, LinkKind.SEALED, reference, covered, lost, ""), covered)
+        return self._end(opened, Outcome(LinkKind.SEALED, reference, covered, lost, ""))
 
     def _withdrawn(self, accepted: Accepted, reason: Reason) -> RejectedReply:
         header, payload = document.to_bytes(accepted.header), self._with.store.get(Cid.parse(accepted.payload_cid))
-        return self._rejected(reason, accepted.round, accepted.signer, accepted.node, header, payload)
+        return self._rejected(
+            Refusal(reason, accepted.signer), Reply(accepted.node, accepted.round, header, payload, "")
+        )
 
     def _abort(
         self, opened: Opened, covered: Sequence[Accepted], lost: Sequence[RejectedReply], reason: str
     ) -> Decided:
-        refused = [*lost, *(self._withdrawn(each, Reason.ROUND_ABORTED) for each in covered)]
-        return self._end(self._manifest_of(opened, LinkKind.ABORTED, opened.base_model, (), refused, reason), ())
+        refused = (*lost, *(self._withdrawn(each, Reason.ROUND_ABORTED) for each in covered))
+        return self._end(opened, Outcome(LinkKind.ABORTED, opened.base_model, (), refused, reason))
 
     def _close(self) -> Decided:
         now = self._with.clock.now()
@@ -253,17 +256,9 @@ class RoundMachine:
         task = self._task(opened)
         for reply in self._with.cohort.late():
             self._receive(task, reply, self._sum_of(()))
-        return self._end(self._manifest_of(opened, LinkKind.CLOSED, model, (), (), ""), ())
+        return self._end(opened, Outcome(LinkKind.CLOSED, model, (), (), ""))
 
-    def _manifest_of(
-        self,
-        opened: Opened,
-        kind: LinkKind,
-        model: ArtifactRef,
-        accepted: Sequence[Accepted],
-        refused: Sequence[RejectedReply],
-        reason: str,
-    ) -> RoundManifest:
+    def _manifest_of(self, opened: Opened, outcome: Outcome) -> RoundManifest:
         return RoundManifest(
             format=ROUND_FORMAT,
             run_manifest=self._plan.manifest_cid,
@@ -271,24 +266,23 @@ class RoundMachine:
             run=self._manifest.run,
             round=opened.round,
             attempt=opened.attempt,
-            kind=int(kind),
-            reason=reason,
+            kind=int(outcome.kind),
+            reason=outcome.reason,
             base_model=opened.base_model,
-            model=model,
-            accepted=tuple(
-                AcceptedUpdate(each.header, each.payload_cid) for each in sorted(accepted, key=lambda each: each.signer)
-            ),
-            rejected=(*self.state.rejected, *refused),
+            model=outcome.model,
+            accepted=tuple(AcceptedUpdate(each.header, each.payload_cid) for each in outcome.by_signer),
+            rejected=(*self.state.rejected, *outcome.refused),
             opened_at=opened.opened_at,
             deadline=opened.deadline,
             closed_at=self._with.clock.now(),
         )
 
-    def _end(self, manifest: RoundManifest, accepted: Sequence[Accepted]) -> Decided:
+    def _end(self, opened: Opened, outcome: Outcome) -> Decided:
+        manifest = self._manifest_of(opened, outcome)
         cid = self._with.store.put(document.to_bytes(manifest))
-        leaves = [(each.header, each.signer, each.payload_cid) for each in accepted]
+        leaves = [(each.header, each.signer, each.payload_cid) for each in outcome.accepted]
         link = link_of(manifest, cid, updates_tree(self._identity.rounds, leaves))
-        decided = Decided(link, manifest.model, cid.text, manifest.reason, tuple(accepted), manifest.rejected)
+        decided = Decided(link, manifest.model, cid.text, manifest.reason, outcome.accepted, manifest.rejected)
         self._note(decided)
         if link.kind is not LinkKind.CLOSED:
             self._with.watcher(RoundEnded(link.round, manifest.model.cid, link.model_digest.hex(), manifest.reason))
@@ -312,4 +306,5 @@ class RoundMachine:
             self._with.journal.append(entry_of(body))
             self.state.apply(body)
         if isinstance(body, Sealed):
-            self._with.watcher(RoundSealed(body.round, body.round_hash.hex(), body.transaction.hex()))
+            closes = self.state.decided[body.round].link.kind is LinkKind.CLOSED
+            self._with.watcher(RoundSealed(body.round, body.round_hash.hex(), body.transaction.hex(), closes))

@@ -166,14 +166,12 @@ class RunState:
             case Decided():
                 self.decided[body.link.round] = body
                 self.opened, self.accepted, self.rejected = None, {}, []
-            case Sealing():
-                pass
             case Sealed():
                 self.sealed[body.round] = body
             case Countersigned():
                 self.receipts.setdefault(body.round, {})[body.receipt.signer] = body.receipt
-            case Finished():
-                self.is_finished = True
+            case Sealing() | Finished():
+                self.is_finished = isinstance(body, Finished)
 
     @property
     def rounds_ended(self) -> int:

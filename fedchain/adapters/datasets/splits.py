@@ -31,7 +31,7 @@ def train_and_test(positive: Labels, seed: int) -> tuple[Rows, Rows]:
         seed: of the shuffle, 0..2^32 - 1; `FLAMBY_SEED` gives FLamby's split.
     """
     # MT19937's stream and RandomState's methods are frozen by numpy (NEP 19); Generator's methods are not.
-    draws = np.random.RandomState(seed)  # noqa: NPY002
+    draws = np.random.RandomState(seed)
     count = positive.size
     train_size, test_size = math.floor(_TRAIN * count), math.ceil(_TEST * count)
     classes = [np.flatnonzero(~positive), np.flatnonzero(positive)]
@@ -67,4 +67,5 @@ def _apportion(counts: Rows, size: int, draws: np.random.RandomState) -> Rows:
         chosen = draws.choice(tied, size=min(tied.size, missing), replace=False)
         whole[chosen] += 1
         missing -= chosen.size
-    return whole.astype(np.intp)
+    apportioned: Rows = whole.astype(np.intp)
+    return apportioned

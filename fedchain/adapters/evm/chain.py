@@ -21,6 +21,7 @@ from eth.typing import AccountDetails, HeaderParams
 from eth.vm.forks.cancun import CancunVM
 from eth.vm.interrupt import EVMMissingData
 from eth.vm.spoof import SpoofTransaction
+from eth_keys.exceptions import BadSignature
 from eth_typing import Address, BlockNumber, Hash32
 from eth_utils.exceptions import ValidationError
 from rlp.exceptions import RLPException
@@ -220,10 +221,7 @@ class EmbeddedChain:
             header = chain.create_header_from_parent(
                 parent, gas_limit=parent.gas_limit, timestamp=max(self._clock.now(), parent.timestamp + 1)
             )
-            try:
-                result, receipts, _ = self._chain_class(self._pairs, header).mine_all([transaction])
-            except ValidationError as error:
-                raise RefusedError(str(error)) from error
+            result, receipts, _ = self._chain_class(self._pairs, header).mine_all([transaction])
             block = result.imported_block.header
             self._database.add_logs(_rows(block, transaction, receipts[0]))
             return Mined(transaction, block, receipts[0])
@@ -232,8 +230,9 @@ class EmbeddedChain:
         try:
             transaction = CancunVM.get_transaction_builder().decode(raw)
             transaction.validate()
+            transaction.check_signature_validity()
             signed_for = transaction.chain_id
-        except (PyEVMError, RLPException, ValidationError, ValueError) as error:
+        except (BadSignature, PyEVMError, RLPException, ValidationError, ValueError) as error:
             raise RefusedError(f"not a signed transaction: {error}") from error
         if signed_for != self.chain_id:
             raise RefusedError(f"transaction is for another chain: expected {self.chain_id}, got {signed_for}")
@@ -278,6 +277,8 @@ class EmbeddedChain:
     def _translated(self) -> Iterator[None]:
         try:
             yield
+        except ValidationError as error:
+            raise RefusedError(str(error)) from error
         except (PyEVMError, EVMMissingData, RLPException) as error:
             raise InputError(
                 f"{self._database.path} is damaged", got=repr(error), remedy="restore it from a copy"

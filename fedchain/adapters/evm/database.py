@@ -78,12 +78,12 @@ class KeyValues(BaseDB):
         row = self._connection.execute("SELECT value FROM pairs WHERE key = ?", (key,)).fetchone()
         if row is None:
             raise KeyError(key)
-        value: bytes = row[0]
-        if len(key) == _HASH_SIZE and keccak(value) != key:
+        value = row[0]
+        if not isinstance(value, bytes) or (len(key) == _HASH_SIZE and keccak(value) != key):
             raise InputError(
                 "chain database is damaged",
                 expected=f"a value that hashes to 0x{key.hex()}",
-                got=f"0x{keccak(value).hex()}",
+                got="another",
                 remedy="restore the file from a copy",
             )
         return value
@@ -115,10 +115,13 @@ class ChainDatabase:
 
     def chain_id(self) -> int | None:
         """Return the chain id, or None where there is no genesis yet."""
-        if not self._connection.execute("PRAGMA user_version").fetchone()[0]:
-            return None
-        row = self._connection.execute("SELECT chain_id FROM chain").fetchone()
-        return None if row is None else int(row[0])
+        with self.snapshot():
+            if not self._connection.execute("PRAGMA user_version").fetchone()[0]:
+                return None
+            row = self._connection.execute("SELECT chain_id FROM chain").fetchone()
+        if row is None or not isinstance(row[0], int):
+            raise InputError(f"{self.path} is damaged", got="no chain id", remedy="restore it from a copy")
+        return row[0]
 
     def create(self, chain_id: int) -> None:
         """Create the tables; call it inside `transaction`, together with the genesis."""
@@ -189,6 +192,9 @@ class ChainDatabase:
 def _row(row: tuple[Any, ...]) -> LogRow:
     block, position, block_hash, timestamp, transaction_hash, address, data, *topics = row
     present = tuple(topic for topic in topics if topic is not None)
+    texts = (block_hash, transaction_hash, address, data, *present)
+    if not isinstance(timestamp, int) or not all(isinstance(text, bytes) for text in texts):
+        raise InputError("chain database is damaged", got=f"a log of block {block}", remedy="restore it from a copy")
     return LogRow(block, position, block_hash, timestamp, transaction_hash, address, data, present)
 
 
@@ -234,6 +240,7 @@ def _connected(path: Path, *, write: bool) -> sqlite3.Connection:
     with translated(path):
         uri = f"{path.absolute().as_uri()}?mode={'rwc' if write else 'ro'}"
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        connection.text_factory = bytes  # a damaged file may have turned one into the other
         try:
             _check_format(path, connection, write=write)
             if write:
@@ -265,17 +272,20 @@ def translated(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into one line that says what to do."""
     try:
         yield
+    except UnicodeDecodeError as error:  # SQLite quotes a damaged schema in its message
+        raise _damaged(path, error) from error
     except sqlite3.DatabaseError as error:
+        got = ascii(str(error))[:200]
         match getattr(error, "sqlite_errorcode", 0) & 0xFF:
             case sqlite3.SQLITE_FULL:
                 raise InputError("no space left for the chain", got=path, remedy="free some disk space") from error
             case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
-                raise InputError(
-                    f"{path} is damaged or no chain", got=error, remedy="restore it from a copy"
-                ) from error
+                raise _damaged(path, error) from error
             case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
-                raise InputError(f"cannot open {path}", got=error, remedy="check its permissions") from error
+                raise InputError(f"cannot open {path}", got=got, remedy="check its permissions") from error
             case _:
-                raise InputError(
-                    f"cannot use {path}", got=error, remedy="check the disk and who else uses it"
-                ) from error
+                raise InputError(f"cannot use {path}", got=got, remedy="check the disk and who else uses it") from error
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path} is damaged or no chain", got=ascii(str(error))[:200], remedy="restore it from a copy")

@@ -135,17 +135,14 @@ class Node:
         return _TYPE_2 + bytes(encode([*fields, v - 27, int.from_bytes(r), int.from_bytes(s)]))
 
     def _log(self, log: Any) -> Log:  # noqa: ANN401  # a node may report anything
-        try:
-            stamp = log.get("blockTimestamp")
-            return Log(
-                address=bytes.fromhex(log["address"].removeprefix("0x")),
-                topics=tuple(bytes(topic) for topic in log["topics"]),
-                data=bytes(log["data"]),
-                at=self._time(bytes(log["blockHash"])) if stamp is None else int(stamp, 16),
-                transaction=bytes(log["transactionHash"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise FormatError("log of the node", got=repr(error)) from error
+        stamp = log.get("blockTimestamp")
+        return Log(
+            address=bytes.fromhex(log["address"].removeprefix("0x")),
+            topics=tuple(bytes(topic) for topic in log["topics"]),
+            data=bytes(log["data"]),
+            at=self._time(bytes(log["blockHash"])) if stamp is None else int(stamp, 16),
+            transaction=bytes(log["transactionHash"]),
+        )
 
     def _time(self, block_hash: bytes) -> int:
         if block_hash not in self._times:
@@ -169,6 +166,9 @@ def _translated(contract: Contract | None = None) -> Iterator[None]:
         raise UnreachableError(
             "ledger node does not answer", got=_line(error), remedy="check its address and that it runs"
         ) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # What web3's formatters raise over an answer that has not the form of the method's result.
+        raise FormatError("answer of the ledger node", got=repr(error)[:200]) from error
 
 
 def _parsed(data: str) -> bytes:

@@ -1,11 +1,13 @@
 """The embedded chain as a web3.py provider: the part of Ethereum's JSON-RPC that a contract's user needs.
 
 The same code then talks to any other node through web3's HTTPProvider. Errors have the codes of geth, so that web3
-raises the same exceptions: 3 for a revert with its data, -32000 for a refusal, -32601 for an unknown method.
+raises the same exceptions: 3 for a revert with its data, -32000 for a refusal, -32601 for an unknown method,
+-32602 for parameters that it does not take.
 """
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, cast
@@ -75,6 +77,10 @@ class EmbeddedProvider(BaseProvider):
         answer = self._methods.get(method)
         if answer is None:
             return _failed(-32601, f"the method {method} does not exist")
+        try:
+            inspect.signature(answer).bind(*params)
+        except TypeError as error:
+            return _failed(-32602, f"{method}: {error}")
         try:
             with self._one_at_a_time:
                 return cast("RPCResponse", {"jsonrpc": "2.0", "id": 1, "result": answer(*params)})

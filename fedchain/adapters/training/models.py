@@ -78,12 +78,12 @@ def build(model: str, options: Mapping[str, str], tensors: FloatTensors) -> nn.M
         raise InputError(f"tensors of the model {model}", expected=_described(expected), got=_described(got))
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     for layer in layers:
-        parts[layer.name] = nn.utils.skip_init(nn.Linear, layer.inputs, layer.outputs, dtype=torch.float64)
+        parts[layer.name] = nn.Linear(layer.inputs, layer.outputs, device="meta", dtype=torch.float64)
         if layer.name != _OUTPUT:
             parts[f"{layer.name}_relu"] = nn.ReLU()
     parts["logit"] = nn.Flatten(0)
     module = nn.Sequential(parts)
-    module.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in tensors.items()})
+    module.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in tensors.items()}, assign=True)
     return module
 
 
@@ -113,15 +113,16 @@ def _width(option: str, text: str) -> int:
 
 
 def _shapes(layers: Sequence[Layer]) -> dict[str, tuple[int, ...]]:
-    weights = {f"{layer.name}.weight": (layer.outputs, layer.inputs) for layer in layers}
-    biases = {f"{layer.name}.bias": (layer.outputs,) for layer in layers}
+    weights: dict[str, tuple[int, ...]] = {f"{layer.name}.weight": (layer.outputs, layer.inputs) for layer in layers}
+    biases: dict[str, tuple[int, ...]] = {f"{layer.name}.bias": (layer.outputs,) for layer in layers}
     return weights | biases
 
 
 def _uniform(label: str, shape: tuple[int, ...], bound: float) -> npt.NDArray[np.float64]:
     key = np.frombuffer(tagged("initial-tensor", label.encode())[:16], "<u8")
     raw = np.random.Philox(key=key).random_raw(math.prod(shape))
-    return ((raw >> np.uint64(11)) * (2.0**-52) - 1.0).reshape(shape) * bound
+    unit = np.ldexp((raw >> np.uint64(11)).astype(np.float64), -52) - 1.0
+    return unit.reshape(shape) * bound
 
 
 def _described(schema_: TensorSchema) -> str:

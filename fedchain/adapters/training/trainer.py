@@ -122,7 +122,7 @@ def train_plainly(module: nn.Module, partition: Partition, local: LocalRound) ->
     labels = torch.from_numpy(partition.train_y).double()
     parameters = list(module.parameters())
     for order in batch_orders(training, local.round, partition):
-        for batch in torch.from_numpy(order).split(training.batch_size):
+        for batch in torch.split(torch.from_numpy(order), training.batch_size):
             loss = _loss(module, rows[batch], labels[batch]) / len(batch)
             gradients = torch.autograd.grad(loss, parameters)
             _step(parameters, gradients, rate)
@@ -176,12 +176,13 @@ def _sum_of_clipped(
     parameters = list(per_record.parameters())
     total = [torch.zeros_like(each) for each in parameters]
     part = max(1, _CHUNK // sum(each.numel() for each in parameters))
-    for some_rows, some_labels in zip(rows.split(part), labels.split(part), strict=True):
+    for some_rows, some_labels in zip(torch.split(rows, part), torch.split(labels, part), strict=True):
         if len(some_rows) == 0:
             break
-        _loss(per_record, some_rows, some_labels).backward()
+        # Torch warns about Opacus' hooks where no input wants a gradient.
+        torch.autograd.backward(_loss(per_record, some_rows.requires_grad_(), some_labels))
         for sum_, addend in zip(total, clipped_sum([each.grad_sample for each in parameters], bound), strict=True):
-            sum_ += addend
+            sum_.add_(addend)
         per_record.zero_grad()
     return total
 
@@ -197,7 +198,7 @@ def _loss(module: nn.Module, rows: torch.Tensor, labels: torch.Tensor) -> torch.
 def _step(parameters: list[nn.Parameter], gradients: Sequence[torch.Tensor], rate: float) -> None:
     with torch.no_grad():
         for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter -= rate * gradient
+            parameter.sub_(gradient, alpha=rate)
 
 
 def _positive(name: str, text: str) -> float:

@@ -1,0 +1,1 @@
+"""Benchmarks and studies that use fedchain as anyone would; nothing imports them."""

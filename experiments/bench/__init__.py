@@ -1,0 +1,1 @@
+"""What fedchain costs, side by side with the bare work in one run: `make bench`."""

@@ -1,0 +1,166 @@
+"""`fedchain lineage`: how a model came to be, as far as it was verified."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fedchain.cli import audit
+from fedchain.cli.arguments import Pins, Verbs, add_pins, add_verb, home_of, pins_of
+from fedchain.cli.exits import Exit, exit_of_verdict
+from fedchain.cli.screen import Screen
+from fedchain.cli.text import epsilon_number, epsilon_text, hex_id, short
+from fedchain.cli.verify import Verify, recorded_lineage
+from fedchain.core.errors import InputError
+from fedchain.core.lineage import ClaimLevel, Contribution, Lineage, LineageRound
+
+TEXT = """\
+Shows the rounds that led to a model: who contributed which dataset with which weight, what privacy was spent, what
+was rejected. The whole record is verified first, exactly as by `fedchain verify`, and every item says how strongly
+it holds. MODEL is a CID (content identifier: the hash of the model's bytes) or a model digest; without it, the
+newest model is shown.
+
+exit codes: as of `fedchain verify`
+"""
+CLAIMS: Final = {
+    "models": "model",
+    "round hashes": "chain",
+    "contributions": "update",
+    "organisations": "consent",
+    "epsilon": "privacy",
+    "rejections": "rejection",
+}
+"""Which claim of the verifier stands behind each item."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineageOptions:
+    """What the user asked for; an empty `model` means the newest."""
+
+    home: Path
+    model: str
+    pins: Pins
+
+
+def add_parser(verbs: Verbs) -> None:
+    """Add the verb."""
+    parser = add_verb(verbs, "lineage", _handle, summary="show how a model came to be", text=TEXT)
+    parser.add_argument("model", metavar="MODEL", nargs="?", default="", help="a CID or model digest")
+    add_pins(parser)
+
+
+def lineage(options: LineageOptions, screen: Screen, check: Verify) -> Exit:
+    """Verify, then show the run that holds the model, up to that model."""
+    pins = options.pins
+    found = check(options.home, run=None, heads=pins.heads, trust=pins.trust, scrub=False)
+    rounds = _rounds_of(found, options.model)
+    if screen.as_json:
+        levels = {item: level_of(found, item, rounds) for item in CLAIMS}
+        shown = {"levels": levels, "lineage": [_round(each) for each in rounds]}
+        screen.document({**audit.document(found), "model": _model(rounds), **shown})
+    else:
+        _show(screen, found, rounds)
+        audit.show_findings(screen, found)
+        audit.show_not_proven(screen, found)
+        audit.show_verdict(screen, found, options.home, pins)
+    return exit_of_verdict(found.verdict)
+
+
+def level_of(found: Lineage, item: str, rounds: Sequence[LineageRound]) -> str:
+    """Return how strongly an item holds: never more than the verifier checked, "finding" where it failed."""
+    claim = CLAIMS[item]
+    runs = {each.run for each in rounds}
+    if any(each.claim == claim and each.run in (*runs, "") for each in found.findings):
+        return "finding"
+    return next((each.level.value for each in found.claims if each.name == claim), ClaimLevel.SELF_REPORTED.value)
+
+
+def _rounds_of(found: Lineage, model: str) -> list[LineageRound]:
+    """The rounds of the run that holds the model, up to the first that has it; the last run for an empty model."""
+    if not found.rounds:
+        return []
+    if not model:
+        return [each for each in found.rounds if each.run == found.rounds[-1].run]
+    wanted = model.removeprefix("0x")
+    holder = next((each for each in found.rounds if wanted in (each.model_cid, each.model_digest)), None)
+    if holder is None:
+        raise InputError(
+            "MODEL", expected="a CID or model digest of this record", got=model[:100], remedy="`fedchain runs` has them"
+        )
+    return [each for each in found.rounds if each.run == holder.run and each.round <= holder.round]
+
+
+def _show(screen: Screen, found: Lineage, rounds: Sequence[LineageRound]) -> None:
+    if not rounds:
+        screen.line("No round could be verified.")
+        return
+    model = rounds[-1]
+    screen.line(f"Model       {model.model_cid}")
+    screen.line(f"Digest      {hex_id(model.model_digest)}")
+    screen.line(f"Run         {hex_id(model.run)}")
+    screen.line(f"Round hash  {hex_id(model.round_hash)}")
+    screen.line()
+    title = _title("Rounds", found, rounds, ("models", "round hashes", "contributions", "rejections"))
+    header = ["round", "ended", "round hash", "model digest", "contributors", "rejected"]
+    screen.table(title, header, [_round_cells(each) for each in rounds])
+    title = _title("Contributions", found, rounds, ("contributions", "organisations", "epsilon"))
+    header = ["round", "client", "organisation", "dataset", "weight", "epsilon", "lifetime"]
+    cells = [_contribution_cells(each.round, part) for each in rounds for part in each.contributions]
+    screen.table(title, header, cells)
+    rejected = [[str(each.round), reason] for each in rounds for reason in each.rejections]
+    if rejected:
+        screen.table(_title("Rejected replies", found, rounds, ("rejections",)), ["round", "reason"], rejected)
+
+
+def _title(name: str, found: Lineage, rounds: Sequence[LineageRound], items: Sequence[str]) -> str:
+    """A table's title with the level of everything in it."""
+    return f"{name} ({'; '.join(f'{item}: {level_of(found, item, rounds)}' for item in items)})"
+
+
+def _round_cells(each: LineageRound) -> list[str]:
+    counts = [str(len(each.contributions)), str(len(each.rejections))]
+    return [str(each.round), each.kind, short(each.round_hash), short(each.model_digest), *counts]
+
+
+def _contribution_cells(round_: int, part: Contribution) -> list[str]:
+    spent = [epsilon_text(part.run_micro_epsilon), epsilon_text(part.micro_epsilon_total)]
+    return [str(round_), short(part.client), short(part.organisation), short(part.dataset), str(part.weight), *spent]
+
+
+def _model(rounds: Sequence[LineageRound]) -> dict[str, str] | None:
+    if not rounds:
+        return None
+    last = rounds[-1]
+    return {"cid": last.model_cid, "digest": hex_id(last.model_digest), "run": hex_id(last.run)}
+
+
+def _round(each: LineageRound) -> dict[str, object]:
+    return {
+        "round": each.round,
+        "kind": each.kind,
+        "round_hash": hex_id(each.round_hash),
+        "transaction": hex_id(each.transaction),
+        "base_model": hex_id(each.base_model),
+        "model_digest": hex_id(each.model_digest),
+        "model_cid": each.model_cid,
+        "contributions": [_contribution(part) for part in each.contributions],
+        "rejections": list(each.rejections),
+    }
+
+
+def _contribution(part: Contribution) -> dict[str, object]:
+    return {
+        "client": hex_id(part.client),
+        "organisation": hex_id(part.organisation),
+        "dataset": hex_id(part.dataset),
+        "weight": part.weight,
+        "epsilon": epsilon_number(part.run_micro_epsilon),
+        "epsilon_total": epsilon_number(part.micro_epsilon_total),
+    }
+
+
+def _handle(options: argparse.Namespace, screen: Screen) -> Exit:
+    return lineage(LineageOptions(home_of(options), options.model, pins_of(options)), screen, recorded_lineage)

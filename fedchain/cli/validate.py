@@ -1,0 +1,144 @@
+"""From the resolved configuration to the frozen dataclasses: every wrong key, type and range as a line of its own.
+
+pydantic checks types and ranges strictly (a whole number is accepted where a real one is expected, a quoted number is
+not); keys that the dataclasses do not have are looked for here, since pydantic drops them silently.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from typing import Final, cast
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from fedchain.config import ExperimentConfig
+from fedchain.core.errors import InputError
+
+_EXPECTED: Final = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": "text",
+    "dataclass_type": "a group of keys",
+    "string_too_short": "text that is not empty",
+}
+_RANGES: Final = {
+    "greater_than": ("gt", "more than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
+}
+_REMEDIES: Final = {"privacy.epsilon": "to train without privacy choose privacy=off"}
+_LARGEST_SEED: Final = 2**53
+
+
+def validated(resolved: Mapping[str, object]) -> ExperimentConfig:
+    """Return the configuration.
+
+    Raises:
+        ExceptionGroup: of InputError, one for each thing that is wrong.
+    """
+    errors = [unknown_key(path) for path in _leaves(resolved) if path not in field_paths()]
+    try:
+        config = TypeAdapter(ExperimentConfig).validate_json(json.dumps(resolved), strict=True)
+    except ValidationError as error:
+        errors += [_explained(each) for each in error.errors()]
+        raise ExceptionGroup("the configuration", errors) from error
+    errors += _contradictions(config)
+    if errors:
+        raise ExceptionGroup("the configuration", errors)
+    return config
+
+
+@cache
+def field_paths() -> tuple[str, ...]:
+    """Return every key of the configuration, dotted, in the order of the dataclasses."""
+    return tuple(_paths(ExperimentConfig, ""))
+
+
+def unknown_key(path: str, groups: Iterable[str] = ()) -> InputError:
+    """Return the error for a key that does not exist, with the nearest one that does."""
+    section = f"{path.partition('.')[0]}."
+    near = [each for each in field_paths() if each.startswith(section)]
+    known = (*field_paths(), *(group for group in groups if not near))
+    by_last = {each.rpartition(".")[2]: each for each in reversed(known)}
+    last = difflib.get_close_matches(path.rpartition(".")[2], by_last, n=1, cutoff=0.7)
+    whole = difflib.get_close_matches(path, known, n=1, cutoff=0.7)
+    nearest = by_last[last[0]] if last else whole[0] if whole else ""
+    if nearest:
+        remedy = f"did you mean {nearest}?"
+    elif near:
+        remedy = f"the keys there are {', '.join(near)}"
+    else:
+        remedy = "docs/configuration.md lists the keys"
+    return InputError(f"unknown key {path[:80]}", remedy=remedy)
+
+
+def _paths(cls: type, prefix: str) -> Iterator[str]:
+    for name, kind in typing.get_type_hints(cls).items():
+        if dataclasses.is_dataclass(kind):
+            yield from _paths(cast("type", kind), f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def _leaves(value: Mapping[str, object], prefix: str = "") -> Iterator[str]:
+    """Every path of the resolved configuration; a group of keys where a value belongs counts as the value."""
+    for key, item in value.items():
+        path = f"{prefix}{key}"
+        is_group = any(each.startswith(f"{path}.") for each in field_paths())
+        if is_group and isinstance(item, dict):
+            yield from _leaves(item, f"{path}.")
+        elif not is_group:
+            yield path
+
+
+def _explained(error: ErrorDetails) -> InputError:
+    path = ".".join(str(each) for each in error["loc"])
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "missing":
+        return InputError(f"{path} is missing", expected="a value", remedy="see docs/configuration.md")
+    if kind == "json_invalid":
+        return InputError("the configuration is not UTF-8 text", got=context.get("error"))
+    if kind in _RANGES:
+        bound, words = _RANGES[kind]
+        expected = f"{words} {_number(context[bound])}"
+    elif kind == "literal_error":
+        expected = str(context["expected"])
+    else:
+        expected = _EXPECTED.get(kind, error["msg"])
+    remedy = _REMEDIES.get(path) if kind in _RANGES else None
+    return InputError(path, expected=expected, got=_short(error["input"]), remedy=remedy)
+
+
+def _contradictions(config: ExperimentConfig) -> list[InputError]:
+    """What no single field can say."""
+    errors: list[InputError] = []
+    if (config.model.name == "mlp") != (config.model.hidden > 0):
+        errors.append(
+            InputError(
+                "model.hidden",
+                expected="at least 1 for mlp, 0 for logistic",
+                got=f"{config.model.hidden} for {config.model.name}",
+                remedy="choose model=mlp" if config.model.hidden else "choose model=logistic",
+            )
+        )
+    shuffle = config.simulation.shuffle_replies
+    if shuffle is not None and not 0 <= shuffle < _LARGEST_SEED:
+        expected = "null, or a seed from 0 to 2^53 - 1"
+        errors.append(InputError("simulation.shuffle_replies", expected=expected, got=shuffle))
+    return errors
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else repr(value)
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 80 else f"{text[:80]}..."

@@ -1,0 +1,139 @@
+"""The tracking process is a real one, and what it logged is read from MLflow's own database."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from fedchain.adapters.tracking import from_line, to_line, tracked, tracking_uri
+from fedchain.core.errors import FormatError
+from fedchain.core.messages import UNBOUNDED
+from fedchain.ports.watcher import (
+    Evaluated,
+    Event,
+    ReceiptSigned,
+    ReplyRejected,
+    RoundEnded,
+    RoundOpened,
+    RoundSealed,
+    RunEnded,
+    RunStarted,
+    UpdateAdmitted,
+)
+
+RUN = "ab12" * 16
+CONFIG = json.dumps({"experiment": "heart", "rounds": 3, "privacy": {"epsilon": "8.0"}})
+STARTED = RunStarted(RUN, "fe" * 32, "heart", 3, 1, is_resumed=False, clients=("a", "b"), config=CONFIG)
+EVENTS: list[Event] = [
+    STARTED,
+    RoundOpened(1, 1),
+    UpdateAdmitted(1, "a", 1_500_000, 2_500_000),
+    ReplyRejected(1, "b", "norm above the bound"),
+    RoundEnded(1, "bafy", "0x12", ""),
+    RoundSealed(1, "0xaa", "0xbb"),
+    ReceiptSigned(1, "a"),
+    Evaluated(1, {"a": {"auroc": 0.5}, "overall": {"auroc": 0.25}}),
+    RunEnded(RUN),
+]
+
+
+def round_of(number: int) -> list[Event]:
+    return [
+        RoundOpened(number, 1),
+        UpdateAdmitted(number, "a", 1_500_000 * number, 2_500_000 * number),
+        UpdateAdmitted(number, "hostile\n=é$", UNBOUNDED, UNBOUNDED),
+        RoundEnded(number, f"bafy{number}", f"0x{number}", ""),
+        RoundSealed(number, f"0xhash{number}", f"0xtransaction{number}"),
+        Evaluated(number, {"a": {"auroc": 0.5 + number / 100}, "overall": {"auroc": 0.25}}),
+    ]
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
+def test_an_event_survives_the_pipe(event: Event) -> None:
+    returned = from_line(to_line(event))
+    assert type(returned) is type(event)
+    assert to_line(returned) == to_line(event)
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"{}", b"[]", b'["Nobody", {}]', b'["RunEnded", {"walk": 1}]', b"[1, 2]", b"\xff"]
+)
+def test_a_line_that_is_no_event_is_refused(line: bytes) -> None:
+    with pytest.raises(FormatError):
+        from_line(line)
+
+
+def test_the_database_is_in_the_home_unless_the_user_has_a_server(tmp_path: Path) -> None:
+    assert tracking_uri(tmp_path, {}) == f"sqlite:///{tmp_path.resolve()}/mlflow.db"
+    assert tracking_uri(tmp_path, {"MLFLOW_TRACKING_URI": ""}) == f"sqlite:///{tmp_path.resolve()}/mlflow.db"
+    assert tracking_uri(tmp_path, {"MLFLOW_TRACKING_URI": "http://x"}) == "http://x"
+
+
+def test_a_run_and_its_resumption_are_one_mlflow_run(tmp_path: Path) -> None:
+    folder, warnings = tmp_path / "mlflow", list[str]()
+    uri = tracking_uri(folder, {})
+    with tracked(folder, uri, warnings.append) as watch:  # a run that is interrupted after its first round
+        before = time.monotonic()
+        for event in [STARTED, *round_of(1)]:
+            watch(event)
+        assert time.monotonic() - before < 1, "a run must not wait for MLflow"
+    with sqlite3.connect(folder / "mlflow.db") as database:
+        assert database.execute("select status from runs").fetchall() == [("KILLED",)]
+    database.close()
+    with tracked(folder, uri, warnings.append) as watch:
+        for event in [STARTED, *round_of(2), ReplyRejected(3, "b", "late"), *round_of(3), RunEnded(RUN)]:
+            watch(event)
+    assert warnings == []
+
+    database = sqlite3.connect(folder / "mlflow.db")
+    assert database.execute("select status, name from runs").fetchall() == [("FINISHED", "heart ab12ab12")]
+    assert database.execute("select name from experiments where name != 'Default'").fetchall() == [("heart",)]
+    (location,) = database.execute("select artifact_location from experiments where name = 'heart'").fetchone()
+    assert location == (folder.resolve() / "artifacts").as_uri()
+    assert dict(database.execute("select key, value from params")) == {
+        "experiment": "heart",
+        "rounds": "3",
+        "privacy.epsilon": "8.0",
+    }
+    metrics = {(key, step): value for key, step, value in database.execute("select key, step, value from metrics")}
+    assert metrics == {
+        (key, number): value
+        for number in (1, 2, 3)
+        for key, value in {
+            "epsilon/a": 1.5 * number,
+            "epsilon_total/a": 2.5 * number,
+            "auroc/a": 0.5 + number / 100,
+            "auroc/overall": 0.25,
+            "aborted": 0.0,
+        }.items()
+    }
+    tags = dict(database.execute("select key, value from tags"))
+    database.close()
+    assert {key: value for key, value in tags.items() if key.startswith("fedchain.")} == {
+        "fedchain.run": RUN,
+        "fedchain.federation": "fe" * 32,
+        "fedchain.config": CONFIG,
+        "fedchain.model_cid": "bafy3",
+        "fedchain.model_digest": "0x3",
+        "fedchain.round_hash": "0xhash3",
+        "fedchain.seal_transaction": "0xtransaction3",
+        "fedchain.rounds_sealed": "3",
+        "fedchain.privacy": "no differential privacy",
+        "fedchain.rejected.round_3": "b: late",
+    }
+
+
+def test_a_tracking_server_that_cannot_be_used_costs_one_warning_and_not_the_run(tmp_path: Path) -> None:
+    folder, warnings = tmp_path / "mlflow", list[str]()
+    with tracked(folder, "nonsense://", warnings.append) as watch:
+        deadline = time.monotonic() + 60
+        while not warnings and time.monotonic() < deadline:  # until the process has died
+            watch(STARTED)
+        watch(STARTED)
+    assert warnings == [f"MLflow tracking failed, the run is not affected: see {folder}/tracking.log"]
+    assert "nonsense" in (folder / "tracking.log").read_text()
+    assert [each.name for each in folder.iterdir()] == ["tracking.log"]

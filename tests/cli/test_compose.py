@@ -1,0 +1,221 @@
+"""Wrong input of the configuration: one line each, with what was expected, what came and what to do."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedchain.cli.compose import compose
+from fedchain.config import ExperimentConfig
+from fedchain.core.errors import InputError
+
+
+def lines_of(*overrides: str, config_dir: Path | None = None) -> list[str]:
+    """The messages that the overrides end in."""
+    lines: list[str] = []
+    try:
+        compose(overrides, config_dir)
+    except* InputError as group:
+        lines = [str(each) for each in group.exceptions]
+    return lines
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("strategy.learnin_rate=3", "unknown key strategy.learnin_rate; did you mean strategy.learning_rate?"),
+        ("+strategy.learnin_rate=3", "unknown key strategy.learnin_rate; did you mean strategy.learning_rate?"),
+        ("epsilon=3", "unknown key epsilon; did you mean privacy.epsilon?"),
+        ("privacy.eps=3", "unknown key privacy.eps; did you mean privacy.epsilon?"),
+        ("modell=mlp", "unknown key modell; did you mean model?"),
+        ("store.colour=3", "unknown key store.colour; the keys there are store.name"),
+        ("colour=3", "unknown key colour; docs/configuration.md lists the keys"),
+        ("rounds.first=3", "unknown key rounds.first; docs/configuration.md lists the keys"),
+        ("hydra.searchpath=[x]", "hydra.searchpath is Hydra's own: expected a key of the experiment"),
+    ],
+)
+def test_an_unknown_key_comes_with_the_nearest_one(override: str, message: str) -> None:
+    (line,) = lines_of(override)
+    assert line.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("experiment=hart", "unknown choice for experiment: expected heart or heart_mlp, got 'hart'"),
+        ("privacy=none", "unknown choice for privacy: expected dp or off, got 'none'"),
+        ("privacy=null", "unknown choice for privacy: expected dp or off, got None"),
+        ("data=[heart]", "unknown choice for data: expected heart, got ['heart']"),
+        ("model=3", "unknown choice for model: expected logistic or mlp, got 3"),
+    ],
+)
+def test_an_unknown_choice_comes_with_the_choices(override: str, message: str) -> None:
+    assert lines_of(override) == [message]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("rounds=five", 'rounds: expected a whole number, got "five"'),
+        ("rounds='5'", 'rounds: expected a whole number, got "5"'),
+        ("rounds=2.5", "rounds: expected a whole number, got 2.5"),
+        ("rounds=true", "rounds: expected a whole number, got true"),
+        ("rounds=null", "rounds: expected a whole number, got null"),
+        ("rounds=[1]", "rounds: expected a whole number, got [1]"),
+        ("privacy.epsilon='8'", 'privacy.epsilon: expected a number, got "8"'),
+        ("privacy.delta=true", "privacy.delta: expected a number, got true"),
+        ("data.directory=3", "data.directory: expected text, got 3"),
+        ("data.directory={a: 1}", 'data.directory: expected text, got {"a": 1}'),
+        ("data.split=''", 'data.split: expected text that is not empty, got ""'),
+        ("simulation.shuffle_replies=yes", 'simulation.shuffle_replies: expected a whole number, got "yes"'),
+        ("model.name=cnn", "model.name: expected 'logistic' or 'mlp', got \"cnn\""),
+    ],
+)
+def test_a_wrong_type_is_named_with_the_right_one(override: str, message: str) -> None:
+    assert lines_of(override) == [message]
+
+
+NO_PRIVACY = "; to train without privacy choose privacy=off"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("privacy.epsilon=0", f"privacy.epsilon: expected more than 0, got 0{NO_PRIVACY}"),
+        ("privacy.epsilon=-1", f"privacy.epsilon: expected more than 0, got -1{NO_PRIVACY}"),
+        ("privacy.epsilon=inf", f"privacy.epsilon: expected at most 1000, got Infinity{NO_PRIVACY}"),
+        ("privacy.epsilon=nan", f"privacy.epsilon: expected at most 1000, got NaN{NO_PRIVACY}"),
+        ("privacy.delta=0", "privacy.delta: expected at least 1e-12, got 0"),
+        ("privacy.delta=1", "privacy.delta: expected at most 0.1, got 1"),
+        ("rounds=0", "rounds: expected at least 1, got 0"),
+        ("seed=-1", "seed: expected at least 0, got -1"),
+        ("seed=9007199254740992", "seed: expected less than 9007199254740992, got 9007199254740992"),
+        ("strategy.learning_rate=0", "strategy.learning_rate: expected more than 0, got 0"),
+        ("strategy.learning_rate=nan", "strategy.learning_rate: expected less than 1000000, got NaN"),
+        (
+            "simulation.shuffle_replies=-1",
+            "simulation.shuffle_replies: expected null, or a seed from 0 to 2^53 - 1, got -1",
+        ),
+        (
+            "model.hidden=8",
+            "model.hidden: expected at least 1 for mlp, 0 for logistic, got 8 for logistic; choose model=mlp",
+        ),
+    ],
+)
+def test_a_value_out_of_range_is_named_with_the_range(override: str, message: str) -> None:
+    assert lines_of(override) == [message]
+
+
+@pytest.mark.parametrize("override", ["heart", "", "=", "a=[1", "rounds", "\udcff=1", "data.split=\udcff", "a=1\nb=2"])
+def test_what_is_no_override_is_told_with_an_example(override: str) -> None:
+    (line,) = lines_of(override)
+    assert line.startswith("override: expected key=value, got ")
+    assert line.endswith("write key=value, such as experiment=heart or privacy.epsilon=3")
+
+
+@pytest.mark.parametrize("override", ["seed=1,2", "seed=range(3)", "privacy=dp,off", "~seed", "data@model=heart"])
+def test_sweeps_deletions_and_packages_are_refused(override: str) -> None:
+    (line,) = lines_of(override)
+    assert line == f"override {override}: expected one value for one key; repeat the command for each value"
+
+
+def test_everything_that_is_wrong_is_told_at_once() -> None:
+    assert len(lines_of("privacy.epsilon=0", "rounds=0", "strategy.epochs=x")) == 3
+    assert len(lines_of("epsilonn=0", "data=x")) == 2
+
+
+@pytest.mark.parametrize("value", ["${oc.env:HOME}", "${ oc.env:HOME }", "${oc.decode:1}", "${hydra:runtime.cwd}"])
+def test_a_configuration_cannot_read_the_environment(value: str) -> None:
+    (line,) = lines_of(f"data.directory={value}")
+    assert "expected values that are written down" in line or "cannot be composed" in line
+    assert os.environ.get("HOME", "/root") + "\n" not in line + "\n"
+
+
+@pytest.mark.parametrize("override", ["privacy.epsilon=${nope}", "seed=???", "data.split=${data.split}"])
+def test_a_value_that_refers_to_nothing_is_one_line(override: str) -> None:
+    (line,) = lines_of(override)
+    assert line.startswith("the configuration cannot be composed: got ")
+    assert "\n" not in line
+
+
+def test_a_value_may_refer_to_another(tmp_path: Path) -> None:
+    assert compose(["privacy.epsilon=${seed}", "seed=3"]).privacy.epsilon == 3.0
+
+
+def extension(folder: Path, name: str, text: str) -> Path:
+    path = folder / f"{name}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["plain", "with space", "comma,", "a=b", "[list]", "ümlaut"])
+def test_a_folder_of_the_user_adds_choices(tmp_path: Path, name: str) -> None:
+    folder = extension(tmp_path / name, "experiment/mine", "# @package _global_\nexperiment: mine\nrounds: 9\n")
+    config = compose(["experiment=mine", "privacy=off"], folder)
+    assert (config.experiment, config.rounds, config.privacy.mode) == ("mine", 9, "off")
+    assert "expected heart or heart_mlp or mine" in lines_of("experiment=x", config_dir=folder)[0]
+
+
+def test_an_unknown_key_in_a_file_of_the_user_is_found(tmp_path: Path) -> None:
+    folder = extension(tmp_path, "experiment/mine", "# @package _global_\nexperiment: mine\nstrategy: {epoch: 3}\n")
+    assert lines_of("experiment=mine", config_dir=folder) == [
+        "unknown key strategy.epoch; did you mean strategy.epochs?"
+    ]
+
+
+def test_a_whole_unknown_section_is_found(tmp_path: Path) -> None:
+    folder = extension(tmp_path, "experiment/mine", "# @package _global_\nexperiment: mine\nextra: {a: {b: 1}}\n")
+    assert lines_of("experiment=mine", config_dir=folder) == ["unknown key extra; docs/configuration.md lists the keys"]
+
+
+def test_a_missing_key_is_found(tmp_path: Path) -> None:
+    folder = extension(tmp_path, "privacy/bare", "mode: dp\nepsilon: 1\ndelta: 1e-5\n")
+    lines = lines_of("privacy=bare", config_dir=folder)
+    assert lines == ["privacy.max_grad_norm is missing: expected a value; see docs/configuration.md"]
+
+
+def test_a_broken_file_of_the_user_is_named(tmp_path: Path) -> None:
+    folder = extension(tmp_path, "experiment/broken", "a: [")
+    (line,) = lines_of("experiment=broken", config_dir=folder)
+    assert "broken.yaml" in line
+    assert "\n" not in line
+
+
+def test_a_file_that_would_never_be_read_is_refused(tmp_path: Path) -> None:
+    folder = extension(tmp_path, "privacy/dp", "mode: off\n")
+    (line,) = lines_of(config_dir=folder)
+    assert "privacy/dp.yaml would be hidden by fedchain's own file of that name" in line
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (line,) = lines_of(config_dir=tmp_path / "none")
+    assert line == f"--config-dir: expected a folder with Hydra groups, got {tmp_path / 'none'}"
+
+
+@pytest.mark.parametrize("name", ["a'b", "${oc.env:HOME}", "a\\b"])
+def test_a_folder_that_hydra_cannot_take_is_refused(tmp_path: Path, name: str) -> None:
+    folder = extension(tmp_path / name, "experiment/mine", "# @package _global_\nexperiment: mine\n")
+    (line,) = lines_of("experiment=mine", config_dir=folder)
+    assert "without quotes, backslashes, $ and braces" in line
+
+
+def test_composing_leaves_nothing_behind_for_the_next(tmp_path: Path) -> None:
+    before = compose([])
+    lines_of("experiment=nothing")
+    lines_of("seed=???")
+    assert compose([]) == before
+
+
+@given(st.text(max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_no_text_ends_in_anything_but_a_configuration_or_a_line(text: str) -> None:
+    for override in (text, f"data.directory={text}", f"privacy.epsilon={text}"):
+        lines = lines_of(override)
+        assert all(line for line in lines)
+        if not lines:
+            assert isinstance(compose([override]), ExperimentConfig)

@@ -1,0 +1,84 @@
+"""Every file of conf/ composes to a valid configuration, alone and in every pair of experiment and privacy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fedchain.cli.compose import CONF, choices_of, compose
+from fedchain.cli.validate import field_paths
+
+CHOICES = choices_of(CONF)
+EVERY_CHOICE = [(group, choice) for group, options in CHOICES.items() for choice in options]
+PAIRS = [(experiment, privacy) for experiment in CHOICES["experiment"] for privacy in CHOICES["privacy"]]
+FILES = sorted(CONF.glob("*/*.yaml"))
+
+
+def test_the_groups_are_the_documented_ones() -> None:
+    assert sorted(CHOICES) == ["data", "experiment", "ledger", "model", "privacy", "simulation", "store", "strategy"]
+    assert CHOICES["privacy"] == ["dp", "off"]
+    assert {"heart", "heart_mlp"} <= set(CHOICES["experiment"])
+
+
+def test_the_bare_command_is_the_heart_experiment() -> None:
+    assert compose([]) == compose(["experiment=heart"])
+
+
+@pytest.mark.parametrize(("group", "choice"), EVERY_CHOICE)
+def test_every_choice_makes_a_valid_configuration(group: str, choice: str) -> None:
+    config = compose([f"{group}={choice}"])
+    assert len(config.digest()) == 32
+
+
+@pytest.mark.parametrize(("experiment", "privacy"), PAIRS)
+def test_every_experiment_composes_with_every_privacy(experiment: str, privacy: str) -> None:
+    config = compose([f"experiment={experiment}", f"privacy={privacy}"])
+    assert config.experiment == experiment
+    assert config.privacy.mode == privacy
+
+
+def test_experiments_differ_in_their_digest() -> None:
+    digests = {compose([f"experiment={experiment}", f"privacy={privacy}"]).digest() for experiment, privacy in PAIRS}
+    assert len(digests) == len(PAIRS)
+
+
+def test_the_heart_experiment_is_private_and_has_five_rounds_or_more() -> None:
+    config = compose(["experiment=heart"])
+    assert config.rounds >= 5
+    assert (config.privacy.mode, config.privacy.epsilon, config.privacy.delta) == ("dp", 8.0, 1e-5)
+    assert config.model.name == "logistic"
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if path.parent.name == "experiment"], ids=lambda path: path.stem
+)
+def test_an_experiment_is_named_after_its_file_and_has_its_command_on_top(path: Path) -> None:
+    text = path.read_text()
+    assert text.startswith("# @package _global_\n")
+    assert f"#   fedchain run experiment={path.stem}\n" in text
+    assert yaml.safe_load(text)["experiment"] == path.stem
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_file_says_in_a_comment_what_it_is(path: Path) -> None:
+    assert path.read_text().startswith("# ")
+
+
+def test_every_field_has_its_value_in_a_file_and_none_in_the_code() -> None:
+    composed = compose([])
+    for path in field_paths():
+        value: object = composed
+        for name in path.split("."):
+            value = getattr(value, name)
+        assert value is None or isinstance(value, int | float | str)
+
+
+def test_the_command_line_wins_over_the_experiment() -> None:
+    config = compose(["experiment=heart_mlp", "model=logistic", "privacy.epsilon=3", "rounds=7"])
+    assert (config.model.name, config.privacy.epsilon, config.rounds) == ("logistic", 3.0, 7)
+
+
+def test_a_whole_number_is_a_real_one_with_the_same_digest() -> None:
+    assert compose(["privacy.epsilon=8"]).digest() == compose(["privacy.epsilon=8.0"]).digest()

@@ -1,0 +1,31 @@
+"""Time that a test moves, and randomness that a test can repeat."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class ManualClock:
+    """Stands still until it is moved."""
+
+    time: int = 1_800_000_000
+
+    def now(self) -> int:
+        return self.time
+
+    def forward(self, seconds: int) -> None:
+        self.time += seconds
+
+
+@dataclass(slots=True)
+class CountedEntropy:
+    """A different value each time, the same sequence for the same seed."""
+
+    seed: bytes = b"entropy"
+    drawn: int = 0
+
+    def secret(self, size: int) -> bytes:
+        self.drawn += 1
+        return hashlib.shake_256(self.seed + self.drawn.to_bytes(8)).digest(size)

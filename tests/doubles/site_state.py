@@ -1,0 +1,55 @@
+"""What a site remembers, in dictionaries that outlive the site as a database outlives its process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from fedchain.core.errors import IntegrityError
+from fedchain.ports.site_state import Charge, ChargeKey, Evidence
+
+
+@dataclass(slots=True)
+class MemorySiteState:
+    """Its contents are open to tests that look at them or damage them."""
+
+    charged: dict[ChargeKey, Charge] = field(default_factory=dict[ChargeKey, Charge])
+    releases: dict[ChargeKey, bytes] = field(default_factory=dict[ChargeKey, bytes])
+    noise: dict[tuple[bytes, bytes], int] = field(default_factory=dict[tuple[bytes, bytes], int])
+    evidence: dict[tuple[Evidence, bytes, int], bytes] = field(default_factory=dict[tuple[Evidence, bytes, int], bytes])
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        with self._lock:
+            yield
+
+    def charges(self, dataset: bytes) -> Sequence[Charge]:
+        return [charge for charge in self.charged.values() if charge.dataset == dataset]
+
+    def charge(self, charge: Charge) -> None:
+        if self.charged.setdefault(charge.key, charge) != charge:
+            raise IntegrityError("charge", expected=self.charged[charge.key], got=charge)
+
+    def released(self, key: ChargeKey) -> bytes | None:
+        return self.releases.get(key)
+
+    def release(self, key: ChargeKey, update: bytes) -> None:
+        self.releases.setdefault(key, update)
+
+    def noise_multiplier(self, run: bytes, dataset: bytes) -> int | None:
+        return self.noise.get((run, dataset))
+
+    def set_noise_multiplier(self, run: bytes, dataset: bytes, noise_multiplier_e6: int) -> None:
+        kept = self.noise.setdefault((run, dataset), noise_multiplier_e6)
+        if kept != noise_multiplier_e6:
+            raise IntegrityError("noise multiplier", expected=kept, got=noise_multiplier_e6)
+
+    def keep(self, kind: Evidence, run: bytes, round_: int, data: bytes) -> None:
+        if self.evidence.setdefault((kind, run, round_), data) != data:
+            raise IntegrityError(f"two {kind}s for round {round_}", expected="the one that is kept", got="another")
+
+    def kept(self, kind: Evidence, run: bytes, round_: int) -> bytes | None:
+        return self.evidence.get((kind, run, round_))

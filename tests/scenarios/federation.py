@@ -1,0 +1,308 @@
+"""A whole federation in memory: sites, ledger, store and journal, all real but for what they are kept in.
+
+Every effect passes through one `Power`, so a test can cut it at any moment and start another machine over what is
+left, as a process is started again over its files.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+
+from fedchain.config import (
+    DataConfig,
+    ExperimentConfig,
+    LedgerConfig,
+    ModelConfig,
+    PrivacyConfig,
+    SimulationConfig,
+    StoreConfig,
+    StrategyConfig,
+)
+from fedchain.core import document
+from fedchain.core.aggregation import RunAll, serially
+from fedchain.core.cid import RAW, Cid
+from fedchain.core.digest import commitment, tagged
+from fedchain.core.eip712 import signing_digest
+from fedchain.core.lineage import Lineage
+from fedchain.core.manifest import RoundManifest
+from fedchain.core.messages import ConsentWithdraw, RegistryMessage, RevokeDevice
+from fedchain.core.policy import DataPolicy, GrantKind
+from fedchain.core.registry import RegistryState
+from fedchain.core.task import SignedPromise
+from fedchain.core.trust import TrustFile
+from fedchain.ports.cohort import Cohort
+from fedchain.ports.journal import Entry
+from fedchain.ports.ledger import LedgerEvent, LedgerIdentity, LinkEvent
+from fedchain.ports.site_state import Evidence, SiteState
+from fedchain.ports.watcher import Event
+from fedchain.workflow.enrolment import Applicant, enrol
+from fedchain.workflow.planning import NewRun, Provenance, local_training, read_plan, write_plan
+from fedchain.workflow.rounds import Instruments, RoundMachine, RunPlan
+from fedchain.workflow.run_state import Accepted, Planned, RunState, body_of, entry_of
+from fedchain.workflow.site import Site, SiteDataset
+from fedchain.workflow.summarise import pins_of, trust_file
+from fedchain.workflow.verify import Verifier
+from tests.doubles.clock import CountedEntropy, ManualClock
+from tests.doubles.cohort import DirectCohort
+from tests.doubles.journal import MemoryJournal
+from tests.doubles.ledger import MemoryLedger, MemoryRecord, MemoryRegistry
+from tests.doubles.power import Cut, MortalCohort, MortalJournal, MortalLedger, MortalState, MortalStore, Power, never
+from tests.doubles.signer import NamedSigner
+from tests.doubles.site_state import MemorySiteState
+from tests.doubles.store import MemoryStore
+from tests.doubles.training import AddingAccountant, NamedTrainer
+from tests.scenarios.invariants import (
+    all_that_left_was_charged,
+    every_model_is_what_its_updates_add_up_to,
+    every_promise_is_kept_once,
+    no_update_enters_twice,
+    one_seal_a_round,
+)
+
+IDENTITY: Final = LedgerIdentity(31_337, b"\x01" * 20, b"\x02" * 20, b"\xfe" * 32)
+AGGREGATOR: Final = NamedSigner("aggregator")
+OPERATOR: Final = NamedSigner("operator")
+RUN: Final = b"\x0a" * 32
+CODE: Final = b"\xc0" * 32
+ENVIRONMENT: Final = b"\xee" * 32
+DELTA: Final = 1e-5
+INITIAL: Final = {"bias": np.array([0.25, -0.5]), "weight": np.array([[1.0, -2.0], [0.125, 3.0]])}
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a federation is built from; `epsilon` None is training without privacy."""
+
+    sites: int = 3
+    rounds: int = 2
+    epsilon: float | None = 4.0
+    min_clients: int = 2
+    max_update_norm: float = 20.0
+    timeout_s: int = 600
+    grant: GrantKind = GrantKind.SANDBOX
+    micro_epsilon_grant: int = 10_000_000
+    allows_unprotected: bool = True
+    threads: RunAll = serially
+
+    def config(self) -> ExperimentConfig:
+        return ExperimentConfig(
+            experiment="memory",
+            seed=7,
+            rounds=self.rounds,
+            data=DataConfig("heart", "flamby", None),
+            model=ModelConfig("logistic", 0),
+            privacy=PrivacyConfig("off" if self.epsilon is None else "dp", self.epsilon or 8.0, DELTA, 1.0),
+            strategy=StrategyConfig("fedavg", 1, 32, 0.1, self.min_clients, self.max_update_norm, 1, self.timeout_s),
+            store=StoreConfig("embedded"),
+            ledger=LedgerConfig("embedded", IDENTITY.chain_id),
+            simulation=SimulationConfig(None),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A site with everything that belongs to it."""
+
+    applicant: Applicant
+    admin: NamedSigner
+    device: NamedSigner
+    trainer: NamedTrainer
+    state: MemorySiteState
+    site: Site
+
+
+@dataclass(slots=True)
+class Federation:
+    """Everybody, and one planned run. `cohort` answers with all sites until a test says otherwise."""
+
+    setup: Setup
+    clock: ManualClock
+    power: Power
+    record: MemoryRecord
+    store: MemoryStore
+    journal: MemoryJournal
+    members: tuple[Member, ...]
+    plan: RunPlan
+    cohort: DirectCohort
+    events: list[Event] = field(default_factory=list[Event])
+
+    @property
+    def ledger(self) -> MemoryLedger:
+        """The ledger as the aggregator's key writes to it."""
+        return MemoryLedger(self.record, AGGREGATOR.address)
+
+    def machine(self, cut: Cut = never, cohort: Cohort | None = None) -> RoundMachine:
+        """Start a machine over what the journal says, with power until `cut`."""
+        self.power.restart(cut)
+        instruments = Instruments(
+            MortalStore(self.store, self.power),
+            MortalLedger(self.ledger, self.power),
+            MortalJournal(self.journal, self.power),
+            AGGREGATOR,
+            self.clock,
+            MortalCohort(cohort or self.cohort, self.power),
+            self.events.append,
+            self.setup.threads,
+        )
+        return RoundMachine(self.plan, instruments)
+
+    def run(self) -> RunState:
+        """Run what is left of the run."""
+        return self.machine().run()
+
+    def another_run(self, run: bytes) -> Federation:
+        """Plan another run of the same federation, with a journal of its own."""
+        plan = _plan(self.setup, run, [each.applicant for each in self.members], self.store, self.clock.now())
+        journal = _journal(plan)
+        return replace(self, plan=plan, journal=journal, events=[])
+
+    def submit(self, member: int, message: RegistryMessage) -> None:
+        """Have a member's administration act on the registry; the nonce is filled in."""
+        each = self.members[member]
+        registry = MemoryRegistry(self.record, OPERATOR.address)
+        numbered = replace(message, nonce=registry.nonce(each.applicant.organisation))
+        registry.submit(numbered, each.admin.sign(signing_digest(IDENTITY.registry, numbered)))
+
+    def withdraw_consent(self, member: int) -> None:
+        self.submit(member, ConsentWithdraw(self.members[member].applicant.dataset, self.clock.now(), 1, 0))
+
+    def revoke_device(self, member: int) -> None:
+        self.submit(member, RevokeDevice(self.members[member].device.address, self.clock.now(), 0))
+
+    def snapshot(self) -> Snapshot:
+        """Everything durable, as it is now."""
+        record = self.record
+        return Snapshot(
+            list(record.events), copy.deepcopy(record.state), dict(record.slots), record.last,
+            dict(self.store.artifacts), list(self.journal.written),
+            tuple(_remembered(each.state, MemorySiteState()) for each in self.members), self.clock.time,
+        )  # fmt: skip
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Put everything durable back to how it was."""
+        record = self.record
+        record.events, record.state = list(snapshot.events), copy.deepcopy(snapshot.registry)
+        record.slots, record.last = dict(snapshot.slots), snapshot.last
+        self.store.artifacts, self.journal.written = dict(snapshot.artifacts), list(snapshot.journal)
+        for each, state in zip(self.members, snapshot.sites, strict=True):
+            _remembered(state, each.state)
+        self.clock.time = snapshot.time
+
+    def check(self) -> None:
+        """Check the invariants, over everything on the ledger."""
+        one_seal_a_round(self.ledger)
+        every_promise_is_kept_once(self.ledger, self.store, self._promises())
+        no_update_enters_twice(self.ledger, self.store)
+        every_model_is_what_its_updates_add_up_to(self.ledger, self.store)
+        states: dict[bytes, SiteState] = {each.applicant.dataset: each.state for each in self.members}
+        all_that_left_was_charged(self.ledger, self.store, states, AddingAccountant(), DELTA)
+
+    def _promises(self) -> list[SignedPromise]:
+        """What the sites hold, and what the journal says they were promised."""
+        kept = (each.state.evidence.items() for each in self.members)
+        held = [
+            document.from_bytes(SignedPromise, data) for items in kept for (kind, *_), data in items
+            if kind is Evidence.PROMISE
+        ]  # fmt: skip
+        bodies = map(body_of, self.journal.entries())
+        return held + [body.promise for body in bodies if isinstance(body, Accepted)]
+
+    def links(self, run: bytes | None = None) -> list[LinkEvent]:
+        """The links of this run, or of another, in ledger order."""
+        wanted = self.plan.manifest.run if run is None else run
+        return [each for each in self.record.events if isinstance(each, LinkEvent) and each.link.run == wanted]
+
+    def manifest(self, round_: int) -> RoundManifest:
+        """What the ledger's link of a round names."""
+        (link,) = (each.link for each in self.links() if each.link.round == round_)
+        return document.from_bytes(RoundManifest, self.store.get(Cid(RAW, link.manifest_digest)))
+
+    def manifests(self) -> list[RoundManifest]:
+        return [self.manifest(each.link.round) for each in self.links()]
+
+    def verify(
+        self, *, run: bytes | None = None, heads: Sequence[bytes] = (), trust: TrustFile | None = None,
+        scrub: bool = False,
+    ) -> Lineage:  # fmt: skip
+        """Verify as a stranger does."""
+        verifier = Verifier(MemoryLedger(self.record, bytes(20)), self.store, AddingAccountant(), serially)
+        return verifier.verify(run=run, heads=heads, trust=trust, scrub=scrub)
+
+    def trust(self) -> TrustFile:
+        """The trust file that this run's receipts make."""
+        return trust_file(IDENTITY, pins_of(RunState.replay(self.journal.entries())))
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything durable at one moment."""
+
+    events: list[LedgerEvent]
+    registry: RegistryState
+    slots: dict[bytes, bytes]
+    last: int
+    artifacts: dict[Cid, bytes]
+    journal: list[Entry]
+    sites: tuple[MemorySiteState, ...]
+    time: int
+
+
+def _remembered(source: MemorySiteState, target: MemorySiteState) -> MemorySiteState:
+    target.charged, target.releases = dict(source.charged), dict(source.releases)
+    target.noise, target.evidence = dict(source.noise), dict(source.evidence)
+    return target
+
+
+def federation(setup: Setup | None = None) -> Federation:
+    """Found a federation, enrol its sites and plan one run."""
+    setup, clock, power = setup or Setup(), ManualClock(), Power()
+    record = MemoryRecord(IDENTITY, clock, OPERATOR.address, AGGREGATOR.address)
+    members = tuple(_member(setup, number, clock, power) for number in range(setup.sites))
+    applicants = [each.applicant for each in members]
+    enrol(MemoryLedger(record, OPERATOR.address), MemoryRegistry(record, OPERATOR.address), applicants, clock.now())
+    clock.forward(3600)  # the registry's transactions lie in the past
+    store = MemoryStore()
+    plan = _plan(setup, RUN, applicants, store, clock.now())
+    cohort = DirectCohort([each.site for each in members])
+    return Federation(setup, clock, power, record, store, _journal(plan), members, plan, cohort)
+
+
+def _member(setup: Setup, number: int, clock: ManualClock, power: Power) -> Member:
+    name = f"site-{number + 1}"
+    admin, device, trainer, state = (
+        NamedSigner(f"{name} admin"),
+        NamedSigner(name),
+        NamedTrainer(name),
+        MemorySiteState(),
+    )
+    policy = DataPolicy(
+        f"{name} data", "made up", setup.grant, setup.micro_epsilon_grant, 10_000_000, "example",
+        setup.allows_unprotected,
+    )  # fmt: skip
+    size = 100 * (number + 1)
+    dataset = commitment("dataset-commit", tagged("salt", name.encode()), tagged("card", name.encode()))
+    applicant = Applicant(name, tagged("organisation", admin.address), admin, device.address, dataset, size, policy)
+    site = Site(
+        name, IDENTITY.rounds, IDENTITY.federation, AGGREGATOR.address,
+        SiteDataset(dataset, policy, size, trainer), device, MortalState(state, power), AddingAccountant(), clock,
+        CountedEntropy(name.encode()),
+    )  # fmt: skip
+    return Member(applicant, admin, device, trainer, state, site)
+
+
+def _plan(setup: Setup, run: bytes, applicants: Sequence[Applicant], store: MemoryStore, now: int) -> RunPlan:
+    config = setup.config()
+    provenance = Provenance(CODE, ENVIRONMENT, "simulation", now)
+    new = NewRun(config, IDENTITY, run, applicants, local_training(config, 4), INITIAL, provenance)
+    cid = write_plan(new, store)
+    return read_plan(store, cid, setup.timeout_s)
+
+
+def _journal(plan: RunPlan) -> MemoryJournal:
+    planned = Planned(plan.manifest.run, plan.manifest_cid, plan.config_digest)
+    return MemoryJournal([entry_of(planned)])

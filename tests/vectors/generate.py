@@ -1,0 +1,299 @@
+"""Write the shared vectors anew, without any code of fedchain: `python tests/vectors/generate.py`.
+
+What is written here follows docs/format.md by other libraries: eth_account for typed data and signatures, eth_abi for
+the preimages, safetensors for tensors, hashlib and json for the rest. Other implementations check themselves against
+the JSON files. merkle.json and cid.json come from JavaScript; their notes say how.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from eth_abi.abi import encode
+from eth_account import Account
+from eth_account.messages import encode_typed_data
+from eth_utils.crypto import keccak
+from safetensors.numpy import save
+
+FOLDER = Path(__file__).parent
+KEY = hashlib.sha256(b"a key of the shared vectors").digest()
+CHAIN_ID = 31337
+REGISTRY = bytes.fromhex("5fbdb2315678afecb367f032d93f642f64180aa3")
+LEDGER = bytes.fromhex("e7f1725e7734ce288f8367e1bb143e90bb3f0512")
+
+TYPES = {
+    "ClientUpdate": "bytes32 federation,bytes32 run,uint64 round,bytes32 baseModel,bytes32 updateCommit,"
+    "bytes32 payloadCid,bytes32 dataset,bytes32 policy,uint32 weight,uint64 microEpsilonTotal,bytes32 dpParams,"
+    "bytes32 codeDigest,bytes32 configDigest,bytes32 envDigest,uint64 nonce,uint64 deadline",
+    "InclusionPromise": "bytes32 federation,bytes32 run,uint64 round,bytes32 leaf,uint64 sealBy",
+    "RoundReceipt": "bytes32 federation,bytes32 run,uint64 round,bytes32 roundHash",
+    "AddOrganisation": "bytes32 organisation,address admin,uint64 nonce",
+    "RegisterDevice": "bytes32 organisation,address device,uint64 validFrom,uint64 validUntil,uint8 deviceClass,"
+    "uint64 nonce",
+    "RevokeDevice": "address device,uint64 at,uint64 nonce",
+    "RegisterDataset": "bytes32 dataset,bytes32 organisation,uint32 nominalSize,uint64 nonce",
+    "ConsentGrant": "bytes32 dataset,bytes32 federation,bytes32 policy,uint64 from,uint64 until,"
+    "uint64 microEpsilonGrant,uint64 deltaE12,bytes32 unit,uint32 nominalSize,uint64 nonce",
+    "ConsentWithdraw": "bytes32 dataset,uint64 at,uint8 reason,uint64 nonce",
+}
+ROUND_MESSAGES = ("ClientUpdate", "InclusionPromise", "RoundReceipt")
+LINK = (
+    "uint256 chainId,address contract,bytes32 federation,bytes32 run,uint64 round,uint8 kind,bytes32 previousHash,"
+    "bytes32 registryHead,bytes32 updatesRoot,bytes32 rejectedRoot,bytes32 baseModel,bytes32 modelDigest,"
+    "bytes32 manifestDigest,uint32 accepted,uint32 rejected"
+)
+
+
+def members(inner: str) -> list[tuple[str, str]]:
+    """Split "bytes32 run,uint64 round" into its (type, name) pairs."""
+    return [(kind, name) for kind, _, name in (member.partition(" ") for member in inner.split(","))]
+
+
+def sample(kind: str, label: str) -> Any:
+    """A value of a Solidity type that is made from its label: bytes for bytes32 and address, else an integer."""
+    digest = hashlib.sha256(label.encode()).digest()
+    if kind == "bytes32":
+        return digest
+    if kind == "address":
+        return digest[:20]
+    return int.from_bytes(digest) % 2 ** int(kind.removeprefix("uint"))
+
+
+def shown(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Bytes as hex, integers as decimal strings (JSON readers round what is beyond 2^53)."""
+    return {name: hexed(value) if isinstance(value, bytes) else str(value) for name, value in values.items()}
+
+
+def hexed(data: bytes) -> str:
+    return "0x" + data.hex()
+
+
+def eip712() -> dict[str, Any]:
+    """Every message with a sample value in each member, and with the least and the greatest ones."""
+    cases = [
+        typed(name, inner, LEDGER if name in ROUND_MESSAGES else REGISTRY, label)
+        for name, inner in TYPES.items()
+        for label in ("sample", "least", "greatest")
+    ]
+    return {
+        "note": [
+            "EIP-712: typeHash, structHash (hashStruct) and digest (what is signed) of each message; signature is",
+            "r || s || v by `key`, made with RFC 6979. Written by tests/vectors/generate.py with eth_account.",
+        ],
+        "key": hexed(KEY),
+        "signer": Account.from_key(KEY).address,
+        "cases": cases,
+    }
+
+
+def typed(name: str, inner: str, contract: bytes, label: str) -> dict[str, Any]:
+    values = {member: bounded(kind, f"{label} {name}.{member}", label) for kind, member in members(inner)}
+    typed_data = {
+        "types": {
+            "EIP712Domain": [
+                {"name": "name", "type": "string"},
+                {"name": "version", "type": "string"},
+                {"name": "chainId", "type": "uint256"},
+                {"name": "verifyingContract", "type": "address"},
+            ],
+            name: [{"name": member, "type": kind} for kind, member in members(inner)],
+        },
+        "primaryType": name,
+        "domain": {"name": "fedchain", "version": "1", "chainId": CHAIN_ID, "verifyingContract": hexed(contract)},
+        "message": values,
+    }
+    signable = encode_typed_data(full_message=typed_data)
+    signed = Account.from_key(KEY).sign_message(signable)
+    return {
+        "type": f"{name}({inner})",
+        "chainId": CHAIN_ID,
+        "verifyingContract": hexed(contract),
+        "values": shown(values),
+        "typeHash": hexed(keccak(text=f"{name}({inner})")),
+        "structHash": hexed(bytes(signable.body)),
+        "domainSeparator": hexed(bytes(signable.header)),
+        "digest": hexed(keccak(b"\x19\x01" + bytes(signable.header) + bytes(signable.body))),
+        "signature": hexed(bytes(signed.signature)),
+    }
+
+
+def bounded(kind: str, label: str, which: str) -> Any:
+    if which == "sample":
+        return sample(kind, label)
+    bits = {"bytes32": 256, "address": 160}.get(kind) or int(kind.removeprefix("uint"))
+    number = 0 if which == "least" else 2**bits - 1
+    return number.to_bytes(bits // 8) if kind in {"bytes32", "address"} else number
+
+
+def record() -> dict[str, Any]:
+    """Round hashes, head slots, registry heads and leaves."""
+    links = []
+    for kind in (1, 2, 3):
+        values = {name: sample(type_, f"link {kind} {name}") for type_, name in members(LINK)}
+        values |= {"chainId": CHAIN_ID, "contract": LEDGER, "kind": kind}
+        hash_ = keccak(encode([type_ for type_, _ in members(LINK)], list(values.values())))
+        links.append({"values": shown(values), "roundHash": hexed(hash_)})
+    return {
+        "note": [
+            "keccak256 over abi.encode of the values in the order in which they stand; the contracts compute the same.",
+            "Written by tests/vectors/generate.py with eth_abi.",
+        ],
+        "links": links,
+        "slots": [slot(7, sample("bytes32", "slot"), closed=closed) for closed in (False, True)],
+        "registryHeads": registry_heads(),
+        "updateLeaf": leaf(
+            "uint8 leafType,address signer,bytes32 messageDigest,bytes32 signatureDigest,uint64 payloadCodec", 1
+        ),
+        "rejectedLeaf": leaf(
+            "uint8 leafType,uint16 reason,uint64 round,address signer,uint64 node,bytes32 evidence", 2
+        ),
+    }
+
+
+def slot(round_: int, hash_: bytes, *, closed: bool) -> dict[str, Any]:
+    kinds, values = ["uint64", "bytes32"], [round_, hash_]
+    if closed:
+        kinds, values = [*kinds, "string"], [*values, "closed"]
+    return {"round": round_, "roundHash": hexed(hash_), "closed": closed, "slot": hexed(keccak(encode(kinds, values)))}
+
+
+def registry_heads() -> list[dict[str, Any]]:
+    head, heads = bytes(32), []
+    for number in (1, 2):
+        struct_hash, at = sample("bytes32", f"action {number}"), 1_700_000_000 + number
+        after = keccak(encode(["bytes32", "bytes32", "uint64"], [head, struct_hash, at]))
+        heads.append({"head": hexed(head), "structHash": hexed(struct_hash), "at": at, "next": hexed(after)})
+        head = after
+    return heads
+
+
+def leaf(inner: str, leaf_type: int) -> dict[str, Any]:
+    values = {name: sample(kind, f"leaf {name}") for kind, name in members(inner)} | {"leafType": leaf_type}
+    hash_ = keccak(keccak(encode([kind for kind, _ in members(inner)], list(values.values()))))
+    return {"types": inner, "values": shown(values), "leaf": hexed(hash_)}
+
+
+TENSORS: dict[str, dict[str, tuple[list[int], list[int]]]] = {
+    "none": {},
+    "one": {"bias": ([2], [1, -1])},
+    "sorted by name": {"b.weight": ([2, 2], [1, 2, 3, 4]), "a.bias": ([1], [2**31 - 1]), "B": ([1], [1 - 2**31])},
+    "scalar and empty": {"scalar": ([], [7]), "empty": ([0, 3], []), "z": ([1], [-(2**31)])},
+    "names beyond ASCII": {"\u00e9": ([1], [1]), "\U0001f9ec": ([1], [2]), "\uffee": ([1], [3]), '"\\\n\x1f': ([1], [4])},
+}  # fmt: skip
+
+
+def tensors() -> dict[str, Any]:
+    """Canonical tensors: shapes and row-major values to bytes, and the digest of these bytes as a model."""
+    cases = []
+    for name, listed in TENSORS.items():
+        data = save({key: np.array(values, "<i4").reshape(shape) for key, (shape, values) in listed.items()})
+        cases.append(
+            {
+                "name": name,
+                "tensors": {key: {"shape": shape, "values": values} for key, (shape, values) in listed.items()},
+                "bytes": hexed(data),
+                "modelDigest": hexed(tagged("model", data)),
+            }
+        )
+    return {
+        "note": [
+            "int32 tensors, values row by row. The bytes are those of safetensors.numpy.save 0.8; the digest is sha256",
+            "over b'fedchain/model/1' || NUL || bytes. Written by tests/vectors/generate.py.",
+        ],
+        "cases": cases,
+    }
+
+
+def envelope() -> dict[str, Any]:
+    """Envelopes with their commitment, and the CID digest of the payload."""
+    cases = []
+    for bits, update in ((24, save({"bias": np.array([1, -1], "<i4")})), (16, b""), (30, bytes(range(256)))):
+        salt = sample("bytes32", f"salt {bits}")
+        header = b"FCENV" + bytes([1, 0, 0, bits, 32]) + len(update).to_bytes(6, "little")
+        digest = tagged("update", bytes([bits, 32]), update)
+        cases.append(
+            {
+                "salt": hexed(salt),
+                "fractionBits": bits,
+                "width": 32,
+                "update": hexed(update),
+                "bytes": hexed(header + salt + update),
+                "updateDigest": hexed(digest),
+                "updateCommit": hexed(tagged("update-commit", salt, digest)),
+                "payloadCid": hexed(hashlib.sha256(header + salt + update).digest()),
+            }
+        )
+    return {"note": ["Unencrypted payloads. Written by tests/vectors/generate.py with hashlib."], "cases": cases}
+
+
+DOCUMENTS: list[tuple[str, str, dict[str, Any]]] = [
+    (
+        "DataPolicy", "policy",
+        {
+            "dataset_name": "heart/cleveland", "source": "UCI \u2014 \u201cHeart Disease\u201d", "grant": "sandbox",
+            "micro_epsilon_grant": 8_000_000, "delta_e12": 10_000_000, "unit": "example", "allows_unprotected": True,
+        },
+    ),
+    (
+        "DatasetCard", "dataset-card",
+        {"name": "heart/cleveland", "files": {"b.data": "00" * 32, "a.data": "ff" * 32}, "nominal_size": 303},
+    ),
+    (
+        "DpParams", "dp-params",
+        {
+            "mechanism": "poisson-subsampled-gaussian", "noise_multiplier_e6": 1_234_567, "max_grad_norm_e6": 1_000_000,
+            "batches_per_epoch": 10, "steps": 10, "delta_e12": 10_000_000, "unit": "example", "adjacency": "zero-out",
+            "accountant": "prv", "noise_source": "chacha20 keyed by os.urandom",
+            "run_micro_epsilon": str(2**64 - 1),
+        },
+    ),
+    (
+        "LocalTraining", "local-training",
+        {
+            "model": "mlp", "model_options": {"hidden": "16"}, "epochs": 1, "batch_size": 32, "learning_rate": "0.1",
+            "epsilon": "off", "delta_e12": 0, "max_grad_norm": "1", "rounds": 5, "seed": 2**53 - 1,
+        },
+    ),
+]  # fmt: skip
+
+
+def documents() -> dict[str, Any]:
+    """Documents: canonical JSON and its tagged digest."""
+    cases = []
+    for name, tag, value in DOCUMENTS:
+        # The names and strings of these samples have no characters whose order or escapes differ from RFC 8785.
+        data = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        cases.append({"document": name, "tag": tag, "json": data.decode(), "digest": hexed(tagged(tag, data))})
+    return {
+        "note": [
+            "RFC 8785 documents in UTF-8 and their digest, sha256 over b'fedchain/' || tag || b'/1' || NUL || bytes.",
+            "Written by tests/vectors/generate.py with json and hashlib.",
+        ],
+        "cases": cases,
+    }
+
+
+def tagged(tag: str, *parts: bytes) -> bytes:
+    return hashlib.sha256(b"fedchain/" + tag.encode() + b"/1\x00" + b"".join(parts)).digest()
+
+
+VECTORS = {"eip712": eip712, "record": record, "tensors": tensors, "envelope": envelope, "documents": documents}
+
+
+def text_of(name: str) -> str:
+    """Return what the file of this name holds."""
+    text = json.dumps(VECTORS[name](), indent=2)
+    return (
+        re.sub(r"\[\s+((?:-?\d+,\s+)*-?\d+)\s+\]", lambda found: "[" + re.sub(r"\s+", " ", found[1]) + "]", text) + "\n"
+    )
+
+
+if __name__ == "__main__":
+    for name in VECTORS:
+        (FOLDER / f"{name}.json").write_text(text_of(name))
