@@ -27,12 +27,13 @@ PACKAGES := fedchain clients server conf experiments tests scripts
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r target what; do \
 		printf '  make %-10s %s\n' "$$target" "$$what"; done
+	@echo 'PYTHON=, VENV=, WORKERS=, TORCH_INDEX=<url of a CPU index> and TORCH=cuda change how (CONTRIBUTING.md)'
 
 install: $(INSTALLED) ## make .venv from the locks, if it is missing or they changed
 
 demo: $(INSTALLED) ## train over four hospitals, seal every round, then verify the lineage
-	$(VENV)/bin/fedchain --home .fedchain run experiment=heart
-	$(VENV)/bin/fedchain --home .fedchain verify --trust .fedchain/trust.json
+	$(VENV)/bin/fedchain run experiment=heart --home .fedchain
+	$(VENV)/bin/fedchain verify --trust .fedchain/trust.json --home .fedchain
 
 test: check ## check, then every test but the slow ones
 	$(RUN) pytest -n $(WORKERS) -m "not slow"

@@ -41,6 +41,9 @@ def main(argv: list[str]) -> int:
             f"{venv}: failed: {' '.join(map(str, failure.cmd))}; mend the cause, then run make again", file=sys.stderr
         )
         return failure.returncode
+    except KeyboardInterrupt:
+        print(f"{venv}: interrupted; the next make starts it anew", file=sys.stderr)
+        return 130
     (venv / STAMP).touch()
     print(f"{venv}: ready in {time.monotonic() - started:.0f} s", flush=True)
     return 0

@@ -99,7 +99,7 @@ class Recorder:
                 self._start(event)
             if self._points.take(event):
                 self._send()
-            self._has_ended = isinstance(event, RunEnded)
+            self._has_ended = self._has_ended or isinstance(event, RunEnded)
         if self._run:
             self._send()
             self._client.set_terminated(self._run, "FINISHED" if self._has_ended else "KILLED")

@@ -48,6 +48,10 @@ def sentence(event: Event, rounds: int) -> str:
             return f"run {hex_id(event.run)}: ended"
         case Notice():
             return event.text
+        case RoundSealed(closes_run=True):
+            return f"end of the run: sealed, ledger head {hex_id(event.round_hash)}"
+        case ReceiptSigned(closes_run=True):
+            return f"end of the run: {short(event.client)} co-signed"
     return f"{place(event.round, rounds)}: {_in_round(event)}"
 
 

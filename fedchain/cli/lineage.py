@@ -31,9 +31,10 @@ CLAIMS: Final = {
     "contributions": "update",
     "organisations": "consent",
     "epsilon": "privacy",
+    "lifetime epsilon": "update",
     "rejections": "rejection",
 }
-"""Which claim of the verifier stands behind each item."""
+"""Which claim of the verifier stands behind each item. Lifetime totals are recomputed at the end of each run only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,8 @@ def _show(screen: Screen, found: Lineage, rounds: Sequence[LineageRound]) -> Non
     title = _title("Rounds", found, rounds, ("models", "round hashes", "contributions", "rejections"))
     header = ["round", "ended", "round hash", "model digest", "contributors", "rejected"]
     screen.table(title, header, [_round_cells(each) for each in rounds])
-    title = _title("Contributions", found, rounds, ("contributions", "organisations", "epsilon"))
+    items = ("contributions", "organisations", "epsilon", "lifetime epsilon")
+    title = _title("Contributions", found, rounds, items)
     header = ["round", "client", "organisation", "dataset", "weight", "epsilon", "lifetime"]
     cells = [_contribution_cells(each.round, part) for each in rounds for part in each.contributions]
     screen.table(title, header, cells)

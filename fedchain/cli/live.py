@@ -87,7 +87,8 @@ class Board:
                 self.ended = max(self.ended, event.round)
                 self.sealing = f"{place(event.round, self.rounds)}: {event.abort_reason or 'model stored, sealing'}"
             case RoundSealed():
-                self.sealing = f"{place(event.round, self.rounds)}: sealed, ledger head {hex_id(event.round_hash)}"
+                where = "end of the run" if event.closes_run else place(event.round, self.rounds)
+                self.sealing = f"{where}: sealed, ledger head {hex_id(event.round_hash)}"
             case Evaluated():
                 overall = metrics_text(event.metrics.get("overall", {}))
                 self.metrics = f"{place(event.round, self.rounds)}: on held-out splits (simulation): {overall}"
@@ -108,7 +109,7 @@ class Board:
             case ReplyRejected():
                 hospital.state = f"rejected: {event.reason}"
             case ReceiptSigned():
-                hospital.co_signed = place(event.round, self.rounds)
+                hospital.co_signed = "the end" if event.closes_run else place(event.round, self.rounds)
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None, verbs: Sequence[Verb] = VERBS) -> in
     except BrokenPipeError:
         return _closed(screen.out)
     except KeyboardInterrupt:
-        screen.note("fedchain: interrupted; nothing that was sealed is lost: repeat the command to resume")
+        _interrupted(screen)
         return Exit.INTERRUPTED
     return code
 
@@ -132,6 +132,13 @@ def _crashed(error: BaseException, screen: Screen) -> Exit:
     if screen.as_json:
         screen.document({"errors": [{"message": line[:200], "traceback": path}], "exit": int(Exit.BUG)})
     return Exit.BUG
+
+
+def _interrupted(screen: Screen) -> None:
+    line = "interrupted; nothing that was sealed is lost: repeat the command to resume"
+    screen.note(f"fedchain: {line}")
+    if screen.as_json:
+        screen.document({"errors": [{"message": line}], "exit": int(Exit.INTERRUPTED)})
 
 
 def _closed(out: TextIO) -> Exit:

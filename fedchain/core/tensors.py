@@ -24,6 +24,8 @@ IntTensors: TypeAlias = dict[str, npt.NDArray[np.int32]]
 FloatTensors: TypeAlias = dict[str, npt.NDArray[np.float64]]
 
 MAX_HEADER: Final = 1 << 20
+MAX_DIMENSIONS: Final = 32
+"""More would only cost time: the product of a hostile shape has a million bits."""
 _METADATA: Final = "__metadata__"
 _INT32: Final = np.dtype("<i4")
 _WIDTHS: Final = {
@@ -131,8 +133,8 @@ def _entry(name: str, item: Json) -> Entry:
             raise FormatError(where, expected="dtype, shape and data_offsets", got=repr(item)[:80])
     if name == _METADATA or not _is_utf8(name):
         raise FormatError(where, expected="a name in UTF-8 and no metadata")
-    if not all(type(size) is int and 0 <= size < 2**31 for size in shape):
-        raise FormatError(where, expected="a shape of sizes", got=repr(shape)[:80])
+    if len(shape) > MAX_DIMENSIONS or not all(type(size) is int and 0 <= size < 2**31 for size in shape):
+        raise FormatError(where, expected=f"a shape of at most {MAX_DIMENSIONS} sizes", got=repr(shape[:9])[:80])
     width = _WIDTHS.get(dtype)
     if width is not None and end - begin != width * math.prod(shape):
         raise FormatError(where, expected=f"{width * math.prod(shape)} bytes", got=end - begin)

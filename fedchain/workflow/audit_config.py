@@ -78,14 +78,16 @@ def _decode(kind: object, raw: Json, path: str) -> object:
         return _decode_group(cast("type", kind), raw, path)
     if kind is float:
         return _decode_real(raw, path)
-    _expect(kind in {bool, int, str} and isinstance(raw, cast("type", kind)), path, f"a value of type {kind}", raw)
+    _expect(type(raw).__name__ == getattr(kind, "__name__", ""), path, f"a value of type {kind}", raw)
     return raw
 
 
 def _decode_group(cls: type, raw: Json, path: str) -> object:
     hints = typing.get_type_hints(cls, include_extras=True)
-    _expect(isinstance(raw, dict) and set(raw) == set(hints), path, f"the keys {sorted(hints)}", repr(raw))
-    return cls(**{name: _decode(hint, raw[name], f"{path}.{name}") for name, hint in hints.items()})
+    _expect(isinstance(raw, dict), path, "an object", raw)
+    group = cast("dict[str, Json]", raw)
+    _expect(group.keys() == hints.keys(), path, f"the keys {sorted(hints)}", sorted(group))
+    return cls(**{name: _decode(hint, group[name], f"{path}.{name}") for name, hint in hints.items()})
 
 
 def _decode_real(raw: Json, path: str) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from fedchain.core.errors import InputError
 from fedchain.core.messages import UNBOUNDED
 from fedchain.core.privacy import MICRO, Release, epsilon_of, merged, micro_epsilon
 from fedchain.ports.training import Accountant
@@ -54,7 +55,11 @@ def _recompute(
 ) -> None:
     if claimed == UNBOUNDED:
         return
-    spent = accountant.spent(merged(releases), update.policy.delta_e12 / 1e12)
+    try:
+        spent = accountant.spent(merged(releases), update.policy.delta_e12 / 1e12)
+    except InputError as error:
+        _fails(report, update, f"parameters that an accountant knows: {error}", claimed)
+        return
     least = micro_epsilon(spent.epsilon)
     if claimed + TOLERANCE < least:
         _fails(report, update, f"at least {spent.epsilon:g} ({spent.accountant})", claimed)

@@ -134,7 +134,7 @@ class RoundAuditor:
 
     def _read_plan(self, cid: str, manifest: RoundManifest) -> None:
         run = self._document(RunManifest, cid, "configuration")
-        same("configuration", (RUN_FORMAT, CID_PROFILE), (run.format, run.profile))
+        same("configuration", (RUN_FORMAT, CID_PROFILE, "none"), (run.format, run.profile, run.payload_encryption))
         same("configuration", (self.identity.federation, manifest.run), (run.federation, run.run))
         canonical = self._get(run.config.cid, "configuration")
         same("configuration", run.config.digest, config_digest(canonical))

@@ -16,9 +16,13 @@ from fedchain.workflow.run_state import Accepted
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a round ends: its kind and model, what was accepted, what was refused at the end, and why it was aborted."""
+    """How a round ends: its kind and model, what was accepted, what was refused at the end, and why it was aborted.
+
+    `at` is the second up to which the registry was looked at.
+    """
 
     kind: LinkKind
+    at: int
     model: ArtifactRef
     accepted: tuple[Accepted, ...]
     refused: tuple[RejectedReply, ...]

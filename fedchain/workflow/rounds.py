@@ -177,13 +177,17 @@ class RoundMachine:
         if isinstance(verdict, Refusal):
             self._reject(task, reply, verdict)
             return
+        if total is None:  # its signer foresaw the closing link
+            self._reject(task, reply, Refusal(Reason.OTHER_ROUND, verdict.signer))
+            return
         self._with.store.put(reply.payload)
         accepted = self._accept(task, reply.node, verdict)
         total.add(verdict.tensors, verdict.header.message.weight)
         self._with.cohort.promise(reply.node, accepted.promise)
 
     def _gate(self, task: Task) -> Gate:
-        return Gate(task, self._manifest, self._registry.current(), self._plan.policies, self._with.clock.now())
+        now = self._with.clock.now()  # before the registry is read: what it holds up to then is in what is read
+        return Gate(task, self._manifest, self._registry.current(), self._plan.policies, now)
 
     def _accept(self, task: Task, node: int, admission: Admission) -> Accepted:
         cid, header = admission.payload_cid, admission.header
@@ -228,13 +232,13 @@ class RoundMachine:
         if lost:
             total = self._sum_of(covered)
         if len(covered) < self._manifest.min_clients:
-            return self._abort(opened, covered, lost, "cohort-too-small")
+            return self._abort(opened, gate.now, covered, lost, "cohort-too-small")
         try:
             new = encode(total.apply_to(decode(model), FixedPoint(self._manifest.fraction_bits, self._manifest.width)))
         except ModelOutOfRangeError:
-            return self._abort(opened, covered, lost, "model-out-of-range")
+            return self._abort(opened, gate.now, covered, lost, "model-out-of-range")
         reference = ArtifactRef(self._with.store.put(new).text, model_digest(new))
-        return self._end(opened, Outcome(LinkKind.SEALED, reference, covered, lost, ""))
+        return self._end(opened, Outcome(LinkKind.SEALED, gate.now, reference, covered, lost, ""))
 
     def _withdrawn(self, accepted: Accepted, reason: Reason) -> RejectedReply:
         header, payload = document.to_bytes(accepted.header), self._with.store.get(Cid.parse(accepted.payload_cid))
@@ -243,10 +247,10 @@ class RoundMachine:
         )
 
     def _abort(
-        self, opened: Opened, covered: Sequence[Accepted], lost: Sequence[RejectedReply], reason: str
+        self, opened: Opened, now: int, covered: Sequence[Accepted], lost: Sequence[RejectedReply], reason: str
     ) -> Decided:
         refused = (*lost, *(self._withdrawn(each, Reason.ROUND_ABORTED) for each in covered))
-        return self._end(opened, Outcome(LinkKind.ABORTED, opened.base_model, (), refused, reason))
+        return self._end(opened, Outcome(LinkKind.ABORTED, now, opened.base_model, (), refused, reason))
 
     def _close(self) -> Decided:
         now = self._with.clock.now()
@@ -255,8 +259,8 @@ class RoundMachine:
         opened = Opened(number, 1, model, now, now)
         task = self._task(opened)
         for reply in self._with.cohort.late():
-            self._receive(task, reply, self._sum_of(()))
-        return self._end(opened, Outcome(LinkKind.CLOSED, model, (), (), ""))
+            self._receive(task, reply, None)
+        return self._end(opened, Outcome(LinkKind.CLOSED, now, model, (), (), ""))
 
     def _manifest_of(self, opened: Opened, outcome: Outcome) -> RoundManifest:
         return RoundManifest(
@@ -271,10 +275,10 @@ class RoundMachine:
             base_model=opened.base_model,
             model=outcome.model,
             accepted=tuple(AcceptedUpdate(each.header, each.payload_cid) for each in outcome.by_signer),
-            rejected=(*self.state.rejected, *outcome.refused),
+            rejected=tuple(dict.fromkeys((*self.state.rejected, *outcome.refused))),  # a leaf stands once
             opened_at=opened.opened_at,
             deadline=opened.deadline,
-            closed_at=self._with.clock.now(),
+            closed_at=outcome.at,
         )
 
     def _end(self, opened: Opened, outcome: Outcome) -> Decided:

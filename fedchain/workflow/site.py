@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from fedchain.core import document
@@ -137,6 +137,7 @@ class Site:
         digest = model_digest(model)
         if digest != task.base_model:
             raise InputError("base model", expected=f"digest {task.base_model.hex()}", got=digest.hex())
+        check_training(task.training)
 
     def _charge(self, task: Task, key: ChargeKey) -> Charge:
         release = self._release(task)
@@ -246,6 +247,26 @@ class Site:
             raise IntegrityError(f"round {proof.round} does not include {self.name}'s update")
 
 
+def check_training(training: LocalTraining) -> None:
+    """Refuse training with numbers that no charge could stand for; negative steps would give a grant back.
+
+    Raises:
+        InputError: naming the number.
+    """
+    for name, count in (("epochs", training.epochs), ("batch_size", training.batch_size), ("rounds", training.rounds)):
+        if count < 1:
+            raise InputError(f"local training: {name}", expected="at least 1", got=count)
+    if training.epsilon == "off":
+        return
+    for name, text in (("epsilon", training.epsilon), ("max_grad_norm", training.max_grad_norm)):
+        try:
+            is_sensible = Decimal("1e-6") <= Decimal(text) <= MICRO
+        except InvalidOperation:  # no number, or NaN
+            is_sensible = False
+        if not is_sensible:
+            raise InputError(f"local training: {name}", expected="a number from 1e-6 to 1e6", got=repr(text)[:80])
+
+
 def check_grant(name: str, policy: DataPolicy, *, run: int, total: int) -> None:
     """Refuse a charge that would pass the grant (micro-epsilon of this run and of the dataset's lifetime).
 
@@ -267,6 +288,8 @@ def check_grant(name: str, policy: DataPolicy, *, run: int, total: int) -> None:
 
 
 def _link(proof: RoundProof) -> RoundLink:
+    if proof.kind not in set(LinkKind):
+        raise IntegrityError("kind of link", expected="sealed, aborted or closed", got=proof.kind)
     return RoundLink(
         proof.run, proof.round, LinkKind(proof.kind), proof.updates_root, proof.rejected_root, proof.base_model,
         proof.model_digest, proof.manifest_digest, proof.accepted, proof.rejected,

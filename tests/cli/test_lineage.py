@@ -120,6 +120,7 @@ def test_every_item_says_how_strongly_it_holds() -> None:
         "contributions": "signed",
         "organisations": "self-reported",  # the verifier claimed nothing of them
         "epsilon": "re-derived",
+        "lifetime epsilon": "signed",
         "rejections": "self-reported",
     }
     _, text = told(UNPINNED)

@@ -92,6 +92,11 @@ def test_an_interrupt_says_how_to_resume_and_shows_no_traceback(capsys: pytest.C
     assert err.count("\n") == 1
 
 
+def test_with_json_an_interrupt_is_also_a_document(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = ended(KeyboardInterrupt(), capsys, "--json")
+    assert json.loads(out)["exit"] == 130
+
+
 @pytest.fixture
 def crashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

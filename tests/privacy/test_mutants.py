@@ -51,16 +51,20 @@ def apply(mutant: dict[str, Any], copy: Path) -> None:
     source.write_text(text.replace(mutant["old"], mutant["new"]))
 
 
-def test_every_fault_that_the_threat_model_names_has_a_mutant() -> None:
+def test_every_fault_that_the_threat_model_names_has_a_mutant_that_still_applies(copy: Path) -> None:
     assert set(MUTANTS) >= REQUIRED
+    for mutant in MUTANTS.values():
+        assert (copy / mutant["file"]).read_text().count(mutant["old"]) == 1, mutant["why"]
 
 
+@pytest.mark.slow
 def test_the_unchanged_copy_passes_what_catches_the_mutants(copy: Path) -> None:
     tests = sorted({test for mutant in MUTANTS.values() for test in mutant["caught_by"]})
     outcome = outcome_of(copy, tests)
     assert outcome.returncode == 0, outcome.stdout[-4000:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(MUTANTS))
 def test_a_mutant_is_caught(copy: Path, name: str) -> None:
     mutant = MUTANTS[name]

@@ -184,7 +184,7 @@ TENSORS: dict[str, dict[str, tuple[list[int], list[int]]]] = {
     "one": {"bias": ([2], [1, -1])},
     "sorted by name": {"b.weight": ([2, 2], [1, 2, 3, 4]), "a.bias": ([1], [2**31 - 1]), "B": ([1], [1 - 2**31])},
     "scalar and empty": {"scalar": ([], [7]), "empty": ([0, 3], []), "z": ([1], [-(2**31)])},
-    "names beyond ASCII": {"\u00e9": ([1], [1]), "\U0001f9ec": ([1], [2]), "\uffee": ([1], [3]), '"\\\n\x1f': ([1], [4])},
+    "beyond ASCII": {"\u00e9": ([1], [1]), "\U0001f9ec": ([1], [2]), "\uffee": ([1], [3]), '"\\\n\x1f': ([1], [4])},
 }  # fmt: skip
 
 

@@ -24,24 +24,33 @@ from fedchain.ports.cohort import Reply
 from fedchain.workflow.gate import NOBODY, Admission, Gate, Refusal
 from fedchain.workflow.registry_view import RegistryView
 from tests.doubles.power import PowerCutError
-from tests.scenarios.federation import Federation, Setup, federation
+from tests.scenarios.federation import Federation, Setup, Snapshot, federation
 from tests.scenarios.invariants import evidence
 from tests.workflow.drafts import Draft, safetensors
 from tests.workflow.hostile import ATTACKS, OTHER, Attack
 
 NODE = 3
 ANONYMOUS = {Reason.BAD_SIGNATURE, Reason.MALFORMED, Reason.NEGATIVE_WEIGHT}
-BY_CLASS = pytest.mark.parametrize(
-    ("reason", "attack"),
-    [
-        pytest.param(reason, attack, id=f"{reason:02d} {reason.name.lower()}: {name}")
-        for reason, name, attack in ATTACKS
-    ],
-)
+CASES = [
+    pytest.param(reason, attack, id=f"{reason:02d} {reason.name.lower()}: {name}") for reason, name, attack in ATTACKS
+]
+FIRST_OF_EACH = [
+    pytest.param(
+        reason, next(attack for kind, _, attack in ATTACKS if kind is reason), id=f"{reason:02d} {reason.words}"
+    )
+    for reason in dict.fromkeys(reason for reason, _, _ in ATTACKS)
+]
 
 
 def genuine(setup: Setup | None = None) -> Draft:
     """Return the draft of what the last site answers to the first task of a new federation."""
+    draft, snapshot = _answer(setup or Setup())
+    draft.federation.restore(snapshot)
+    return copy.copy(draft)
+
+
+@functools.cache
+def _answer(setup: Setup) -> tuple[Draft, Snapshot]:
     new = federation(setup)
     drafts: list[Draft] = []
 
@@ -54,7 +63,7 @@ def genuine(setup: Setup | None = None) -> Draft:
     new.cohort.tamper = listen
     with pytest.raises(PowerCutError):
         new.run()
-    return drafts[0]
+    return drafts[0], new.snapshot()
 
 
 def gate(draft: Draft) -> Gate:
@@ -84,7 +93,7 @@ def test_a_genuine_update_is_admitted_with_its_signer_and_its_tensors() -> None:
     }
 
 
-@BY_CLASS
+@pytest.mark.parametrize(("reason", "attack"), CASES)
 def test_a_hostile_update_is_refused_for_its_reason(reason: Reason, attack: Attack) -> None:
     draft = genuine()
     attack(draft)
@@ -221,7 +230,7 @@ def with_hostile(setup: Setup, attack: Attack) -> tuple[Federation, list[Reply]]
     return new, sent
 
 
-@BY_CLASS
+@pytest.mark.parametrize(("reason", "attack"), FIRST_OF_EACH)
 def test_a_round_completes_around_a_hostile_update_and_records_why_it_was_refused(
     reason: Reason, attack: Attack
 ) -> None:
@@ -326,6 +335,14 @@ def standing_gate() -> tuple[Draft, Gate]:
 def test_garbage_is_refused_and_never_raises(header: bytes, payload: bytes) -> None:
     _, judge = standing_gate()
     assert judge.judge(Reply(1, 1, header, payload, ""), frozenset()) == Refusal(Reason.MALFORMED, NOBODY)
+
+
+@pytest.mark.parametrize("rank", [9, 64, 65, 500, 5_000])
+@pytest.mark.parametrize("size", [1, 2**31 - 1])
+def test_a_tensor_of_many_dimensions_is_refused_at_once(rank: int, size: int) -> None:
+    draft = genuine()
+    draft.carry(safetensors([("bias", "I32", [size] * rank, bytes(8)), ("weight", "I32", [2, 2], bytes(16))]))
+    assert refusal(draft).reason in {Reason.OTHER_SHAPE, Reason.NOT_CANONICAL}
 
 
 @pytest.mark.parametrize("depth", [100, 900, 990, 5_000, 100_000])

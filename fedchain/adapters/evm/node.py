@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 from eth_hash.auto import keccak
 from rlp import encode
 from web3 import Web3
-from web3.exceptions import ContractLogicError, TransactionNotFound, Web3Exception, Web3RPCError
+from web3.exceptions import ContractLogicError, RequestTimedOut, TransactionNotFound, Web3Exception, Web3RPCError
 from web3.types import FilterParams, TxParams
 
 from fedchain.adapters.evm.abi import Contract
@@ -111,7 +111,7 @@ class Node:
         if to is not None:
             request["to"] = _checksum(to)
         # Nonces are taken one after the other: eight threads without this lost 30 of 40 transactions.
-        with self._sending, _translated(contract):
+        with self._sending, _translated(contract, sending=True):
             gas = int(self._web3.eth.estimate_gas(request))
             raw = self._signed(signer, [gas, to or b"", 0, data, []])
             transaction_hash = self._web3.eth.send_raw_transaction(raw)
@@ -151,17 +151,17 @@ class Node:
 
 
 @contextmanager
-def _translated(contract: Contract | None = None) -> Iterator[None]:
+def _translated(contract: Contract | None = None, *, sending: bool = False) -> Iterator[None]:
     try:
         yield
     except ContractLogicError as error:
         data = error.data if isinstance(error.data, str) else ""
         reason = contract.describe(_parsed(data)) if contract is not None else str(error.message)
         raise RejectedTransactionError(f"contract refused: {reason}") from error
-    except TransactionNotFound as error:
-        raise UnreachableError("node lost a transaction", got=error) from error
     except Web3RPCError as error:
-        raise RejectedTransactionError("node refused", got=error.message) from error
+        if sending and not isinstance(error, RequestTimedOut | TransactionNotFound):
+            raise RejectedTransactionError("ledger node refused the transaction", got=_line(error)) from error
+        raise UnreachableError("ledger node gave no answer", got=_line(error)) from error
     except (Web3Exception, OSError) as error:
         raise UnreachableError(
             "ledger node does not answer", got=_line(error), remedy="check its address and that it runs"

@@ -72,10 +72,11 @@ class PrvAccountant:
         """
         _check_delta(delta)
         history = merged(each for each in releases if each.steps != 0)
+        for each in history:
+            if each.noise_multiplier_e6 != 0:
+                _check(each)
         if not all(each.is_protected for each in history):
             return Spent(math.inf, PRV)
-        for each in history:
-            _check(each)
         if sum(each.steps for each in history) > MAX_STEPS:
             raise InputError("releases", expected=f"at most {MAX_STEPS} steps in all", got="more")
         return _spent(history, delta) if history else Spent(0.0, PRV)
@@ -161,11 +162,13 @@ def _domain(history: Merged, delta_error: float) -> Domain | None:
 def _rdp(history: Merged, delta: float, *, is_final: bool = False) -> float:
     """Return a Renyi bound of epsilon at `delta`, by theorem 21 of Balle et al. (AISTATS 2020).
 
-    Fractional orders, which are slow, are tried for a final answer, or where whole ones are far off.
+    Fractional orders, which are slow, are tried beside the best whole one: for a final answer, or where order 2 is best
+    and the bound may be far off.
     """
     epsilon, order = _best(history, delta, _WHOLE_ORDERS)
     if is_final or order == _WHOLE_ORDERS[0]:
-        epsilon = min(epsilon, _best(history, delta, _FRACTIONAL_ORDERS)[0])
+        beside = tuple(each for each in _FRACTIONAL_ORDERS if abs(each - order) < 1)
+        epsilon = min([epsilon, *(_best(history, delta, beside)[:1] if beside else ())])
     return max(0.0, epsilon)
 
 

@@ -162,6 +162,12 @@ def test_an_error_of_the_node_is_one_of_ours(contracts: Deployed) -> None:
         EvmRegistry(node, contracts.identity, OPERATOR).add_organisation(b"\x01" * 32, SITE.address)
 
 
+def test_a_node_that_refuses_to_read_is_unreachable(contracts: Deployed) -> None:
+    limited = _ledger(contracts, eth_getLogs=_error(-32005, "limit exceeded"))
+    with pytest.raises(UnreachableError, match="limit exceeded"):
+        limited.events()
+
+
 def test_a_seal_that_was_taken_though_the_node_said_no_is_found(contracts: Deployed) -> None:
     known = _error(-32000, "already known")
     seal = _ledger(contracts, eth_sendRawTransaction=known).seal(LINK, ZERO)
