@@ -71,7 +71,11 @@ class SiteState(Protocol):
         ...
 
     def set_noise_multiplier(self, run: bytes, dataset: bytes, noise_multiplier_e6: int) -> None:
-        """Remember a run's calibrated noise multiplier; it never changes within the run."""
+        """Remember a run's calibrated noise multiplier; it never changes within the run.
+
+        Raises:
+            IntegrityError: if another one is remembered.
+        """
         ...
 
     def keep(self, kind: Evidence, run: bytes, round_: int, data: bytes) -> None:

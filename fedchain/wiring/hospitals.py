@@ -41,6 +41,7 @@ class Hospital:
     partition: Partition
     applicant: Applicant
     site: Site
+    database: SiteDatabase
 
 
 def load(data: DataConfig) -> tuple[Partition, ...]:
@@ -85,7 +86,7 @@ def admit(partition: Partition, home: Home, identity: LedgerIdentity, aggregator
         clock=SystemClock(),
         entropy=entropy,
     )
-    return Hospital(partition, applicant, site)
+    return Hospital(partition, applicant, site, state)
 
 
 def names_of(hospitals: Sequence[Hospital]) -> dict[bytes, str]:

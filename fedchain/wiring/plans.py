@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from fedchain.adapters.datasets.partition import Partition
@@ -63,9 +64,8 @@ def _earlier(partition: Partition, home: Home) -> list[Release]:
     path = home.site(partition.name) / "site.sqlite"
     if not path.exists():
         return []
-    state = SiteDatabase(path)
-    dataset = dataset_of(partition, state)
-    return [charge.release for charge in state.charges(dataset)]
+    with closing(SiteDatabase(path)) as state:
+        return [charge.release for charge in state.charges(dataset_of(partition, state))]
 
 
 def check_grants(training: LocalTraining, hospitals: Sequence[Hospital]) -> None:

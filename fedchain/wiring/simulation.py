@@ -145,6 +145,8 @@ def prepared(config: ExperimentConfig, home: Path, watcher: Watcher, *, fresh: b
         hospitals = tuple(
             admit(each, opened, record.ledger.identity(), parties.aggregator.address) for each in partitions
         )
+        for each in hospitals:
+            stack.callback(each.database.close)
         applicants = [each.applicant for each in hospitals]
         enrol(record.ledger, record.registry, applicants, SystemClock().now())
         store = EmbeddedStore(opened.store)

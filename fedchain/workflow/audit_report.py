@@ -60,6 +60,12 @@ class Report:
         level, _ = STATEMENTS[claim]
         self.findings.append(Finding(run.hex(), round_, claim, level, _text(expected), _text(got)))
 
+    def include(self, other: Report) -> None:
+        """Take over what another report counted and found."""
+        for claim, instances in other.counts.items():
+            self.holds(claim, instances)
+        self.findings += other.findings
+
     def claims(self) -> tuple[Claim, ...]:
         """Return every claim with its instances, then what stays somebody's word."""
         held = tuple(

@@ -21,12 +21,13 @@ class RegistryView:
             IntegrityError: if the events do not lead to the head that the ledger keeps.
         """
         head = self._ledger.registry_head()
-        if head != self._state.head:
+        while head != self._state.head:
             state = RegistryState()
             for event in self._ledger.events():
                 if isinstance(event, RegistryEvent):
                     state.apply(event.message, event.at)
-            if state.head != head:
+            earlier, head = head, self._ledger.registry_head()
+            if state.head != head == earlier:  # else somebody acted between the two reads
                 raise IntegrityError(
                     "registry events do not lead to its head", expected=head.hex(), got=state.head.hex()
                 )

@@ -125,7 +125,7 @@ def test_every_item_says_how_strongly_it_holds() -> None:
     }
     _, text = told(UNPINNED)
     assert "Rounds (models: re-derived; round hashes: anchored; contributions: signed;" in text
-    assert "organisations: self-reported; epsilon: re-derived)" in text
+    assert "organisations: self-reported; epsilon: re-derived; lifetime epsilon: signed)" in text
     assert "Rejected replies (rejections: self-reported)" in text
 
 

@@ -55,11 +55,15 @@ def after(count: int) -> Cut:
 
 @dataclass(slots=True)
 class Power:
-    """Feeds one machine at a time; `passed` are the moments since the last restart."""
+    """Feeds one machine at a time; `passed` are the moments since the last restart.
+
+    `turn` is held for each transaction: a ledger takes one at a time, whoever sends them from whatever thread.
+    """
 
     cut: Cut = never
     is_out: bool = False
     passed: list[str] = field(default_factory=list[str])
+    turn: threading.Lock = field(default_factory=threading.Lock)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def restart(self, cut: Cut = never) -> None:
@@ -138,7 +142,8 @@ class MortalLedger:
 
     def seal(self, link: RoundLink, previous_hash: bytes) -> Seal:
         self.power.pass_moment("before seal")
-        seal = self.ledger.seal(link, previous_hash)
+        with self.power.turn:
+            seal = self.ledger.seal(link, previous_hash)
         self.power.pass_moment("after seal")
         return seal
 

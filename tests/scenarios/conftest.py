@@ -23,6 +23,13 @@ def genuine(tmp_path_factory: pytest.TempPathFactory) -> Genuine:
 
 
 @pytest.fixture(scope="session")
+def private(tmp_path_factory: pytest.TempPathFactory) -> Genuine:
+    """One run with privacy."""
+    home = tmp_path_factory.mktemp("private") / "home"
+    return Genuine(home, (run_quietly(replace(SMALL, privacy=replace(SMALL.privacy, mode="dp")), home),))
+
+
+@pytest.fixture(scope="session")
 def history(genuine: Genuine) -> History:
     """What the two runs left on the ledger and in the store."""
     return read_history(genuine.home)

@@ -30,7 +30,7 @@ from fedchain.core.digest import commitment, tagged
 from fedchain.core.eip712 import signing_digest
 from fedchain.core.lineage import Lineage
 from fedchain.core.manifest import RoundManifest
-from fedchain.core.messages import ConsentWithdraw, RegistryMessage, RevokeDevice
+from fedchain.core.messages import ConsentGrant, ConsentWithdraw, RegistryMessage, RevokeDevice
 from fedchain.core.policy import DataPolicy, GrantKind
 from fedchain.core.registry import RegistryState
 from fedchain.core.task import SignedPromise
@@ -165,8 +165,13 @@ class Federation:
         """Have a member's administration act on the registry; the nonce is filled in."""
         each = self.members[member]
         registry = MemoryRegistry(self.record, OPERATOR.address)
-        numbered = replace(message, nonce=registry.nonce(each.applicant.organisation))
-        registry.submit(numbered, each.admin.sign(signing_digest(IDENTITY.registry, numbered)))
+        with self.power.turn:
+            numbered = replace(message, nonce=registry.nonce(each.applicant.organisation))
+            registry.submit(numbered, each.admin.sign(signing_digest(IDENTITY.registry, numbered)))
+
+    def grant_of(self, member: int) -> ConsentGrant:
+        """A member's newest consent."""
+        return self.record.state.consents[self.members[member].applicant.dataset].grant
 
     def withdraw_consent(self, member: int) -> None:
         self.submit(member, ConsentWithdraw(self.members[member].applicant.dataset, self.clock.now(), 1, 0))

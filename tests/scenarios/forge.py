@@ -30,6 +30,7 @@ from fedchain.core.cid import RAW, Cid
 from fedchain.core.digest import ZERO
 from fedchain.core.eip712 import signing_digest
 from fedchain.core.envelope import Envelope
+from fedchain.core.errors import FormatError
 from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.lineage import Lineage
 from fedchain.core.manifest import AcceptedUpdate, ArtifactRef, CohortMember, RoundManifest, RunManifest
@@ -81,8 +82,8 @@ class History:
 class Forgery:
     """What is told differently, applied to every event, document and consent; what follows from it is made to fit.
 
-    `round` alters a manifest before its model is aggregated, `manifest` alters it afterwards. Where `plays_admins` or
-    `plays_devices`, all hospitals' keys of that kind are the forger's.
+    `round` alters a manifest before it is signed and its model aggregated, `manifest` alters it afterwards. Where
+    `plays_admins` or `plays_devices`, all hospitals' keys of that kind are the forger's.
     """
 
     events: Callable[[Sequence[LedgerEvent]], Sequence[LedgerEvent]] = untouched
@@ -257,11 +258,12 @@ class Forger:
     def _seal(self, genuine: RoundManifest) -> None:
         cid, run = self._run(genuine.run_manifest)
         base = self._models.get(genuine.run, run.initial_model)
-        signers = [self._client(signer_of(each.header) or NOBODY) for each in genuine.accepted]
-        updates = [self._signed(each, run, base) for each in genuine.accepted]
-        accepted = tuple(each for _, each in sorted(zip(signers, updates, strict=True), key=lambda pair: pair[0]))
-        told = replace(genuine, run_manifest=cid, base_model=base, model=base, accepted=accepted)
-        told = self.forgery.round(told)
+        devices = {each.header.message.dataset: signer_of(each.header) or NOBODY for each in genuine.accepted}
+        accepted = tuple(self._restated(each, run, base) for each in genuine.accepted)
+        told = self.forgery.round(replace(genuine, run_manifest=cid, base_model=base, model=base, accepted=accepted))
+        if self.forgery.plays_devices:
+            signed = [self._signed(each, devices.get(each.header.message.dataset, NOBODY)) for each in told.accepted]
+            told = replace(told, accepted=tuple(sorted(signed, key=lambda each: signer_of(each.header) or NOBODY)))
         if told.kind == LinkKind.SEALED:
             told = replace(told, model=self._aggregate(told, self._genuine_run(genuine.run_manifest)))
         told = self.forgery.manifest(told)
@@ -271,16 +273,21 @@ class Forger:
         self._heads[told.run] = self.stage.ledger.seal(link, self._heads.get(told.run, ZERO)).round_hash
         self._models[told.run] = told.model
 
-    def _signed(self, update: AcceptedUpdate, run: RunManifest, base: ArtifactRef) -> AcceptedUpdate:
-        """The update as it must be signed now; without the device's key its old signature has to do."""
+    def _restated(self, update: AcceptedUpdate, run: RunManifest, base: ArtifactRef) -> AcceptedUpdate:
+        """The update for what is now its base and its policy; without the device's key the old signature stays."""
+        message = update.header.message
+        policies = {each.dataset: each.policy.digest for each in run.cohort}
+        message = replace(message, base_model=base.digest, policy=policies.get(message.dataset, message.policy))
+        return replace(update, header=replace(update.header, message=message))
+
+    def _signed(self, update: AcceptedUpdate, device: bytes) -> AcceptedUpdate:
         header = update.header
-        policy = next(each.policy for each in run.cohort if each.dataset == header.message.dataset)
-        message = replace(header.message, base_model=base.digest, policy=policy.digest)
-        signature = header.signature
-        if self.forgery.plays_devices:
-            device = self._device(signer_of(header) or NOBODY)
-            signature = device.sign(signing_digest(self.history.identity.rounds, message))
-        return replace(update, header=replace(header, message=message, signature=signature))
+        message = replace(header.message, dp_params=header.dp.digest())
+        try:
+            digest = signing_digest(self.history.identity.rounds, message)
+        except FormatError:  # what does not fit its type cannot be signed
+            return update
+        return replace(update, header=replace(header, message=message, signature=self._device(device).sign(digest)))
 
     def _aggregate(self, told: RoundManifest, run: RunManifest) -> ArtifactRef:
         total = ExactSum(schema_of(run))

@@ -165,10 +165,10 @@ class EmbeddedChain:
     def mined(self, transaction_hash: bytes) -> Mined | None:
         """Return a transaction with its receipt, or None."""
         with self._reading() as chain:
-            try:
-                number, index = chain.get_canonical_transaction_index(Hash32(transaction_hash))
-            except TransactionNotFound:
+            place = _place(chain, transaction_hash)
+            if place is None:
                 return None
+            number, index = place
             return Mined(
                 chain.get_canonical_transaction_by_index(number, index),
                 chain.get_canonical_block_header_by_number(number),
@@ -176,9 +176,14 @@ class EmbeddedChain:
             )
 
     def logs(self, query: LogQuery) -> list[LogRow]:
-        """Return the logs that match, in chain order."""
-        with self._database.snapshot():
-            return self._database.logs(query)
+        """Return the logs that match, in chain order, each of a transaction that its block holds."""
+        with self._reading() as chain:
+            rows = self._database.logs(query)
+            for row in rows:
+                if _place(chain, row.transaction_hash) != (row.block, 0):
+                    got = f"a log of block {row.block} from another transaction"
+                    raise InputError(f"{self._database.path} is damaged", got=got, remedy="restore it from a copy")
+        return rows
 
     def call(self, call: Call, number: int | None) -> bytes:
         """Execute on the state after a block and return the output.
@@ -283,6 +288,13 @@ class EmbeddedChain:
             raise InputError(
                 f"{self._database.path} is damaged", got=repr(error), remedy="restore it from a copy"
             ) from error
+
+
+def _place(chain: MiningChain, transaction_hash: bytes) -> tuple[BlockNumber, int] | None:
+    try:
+        return chain.get_canonical_transaction_index(Hash32(transaction_hash))
+    except TransactionNotFound:
+        return None
 
 
 def _output(computation: ComputationAPI) -> bytes:

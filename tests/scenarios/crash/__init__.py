@@ -1,0 +1,1 @@
+"""Real processes that kill themselves at a chosen step of the journal."""
