@@ -16,7 +16,7 @@ Pairs: TypeAlias = list[tuple[str, Json]]
 
 MAX_DEPTH: Final = 64
 # A string is skipped whole, and an unterminated one to the end, so that the search takes linear time.
-_TOKENS: Final = re.compile(r'"(?:[^"\\]|\\.?)*+"?|[\[{]|[\]}]', re.DOTALL)
+_TOKENS: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
 def parse(data: bytes, object_of: Callable[[Pairs], Json] = dict) -> Json:

@@ -17,7 +17,6 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
 from fedchain.adapters.embedded_store import EmbeddedStore
-from fedchain.adapters.evm.ledger import EvmLedger
 from fedchain.adapters.home import Home, create_home, locked
 from fedchain.adapters.identity import code_digest, env_digest
 from fedchain.adapters.journal_file import FileJournal, read_journal
@@ -64,7 +63,6 @@ class Simulation:
     plan: RunPlan
     hospitals: tuple[Hospital, ...]
     instruments: Callable[[Cohort], Instruments]
-    ledger: EvmLedger
     is_resumed: bool
     started: float
 
@@ -86,17 +84,8 @@ class Simulation:
         return Context(1, 0, {}, RecordDict(), {})
 
     def drive(self, cohort: Cohort, _context: Context) -> None:
-        """Run what is left of the run; the trust file is written whatever happens."""
-        machine = RoundMachine(self.plan, self.instruments(cohort))
-        try:
-            machine.run()
-        finally:
-            self._write_trust(machine.state)
-
-    def _write_trust(self, state: RunState) -> None:
-        pins = pins_of(state)
-        if pins:
-            write_trust(self.home, self.ledger.identity(), pins)
+        """Run what is left of the run."""
+        RoundMachine(self.plan, self.instruments(cohort)).run()
 
     def summary(self) -> RunSummary:
         """Return the outcome, read back from the journal."""
@@ -179,8 +168,8 @@ def prepared(config: ExperimentConfig, home: Path, watcher: Watcher, *, fresh: b
                 cohort,
                 watch,
                 run_all_on(config.strategy.aggregation_threads),
+                lambda state: write_trust(opened, record.ledger.identity(), pins_of(state)),
             ),
-            record.ledger,
             is_resumed,
             started,
         )

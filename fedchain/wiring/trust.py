@@ -15,7 +15,7 @@ from fedchain.workflow.summarise import trust_file
 
 
 def write_trust(home: Home, identity: LedgerIdentity, pins: Sequence[Pin]) -> None:
-    """Add a run's pins to the home's trust file; what it says of other runs stays.
+    """Add a run's pins to the home's trust file; what it says of other runs stays, and nothing is written for nothing.
 
     Raises:
         InputError: if the file that is there cannot be read: it may be the only copy of what a reviewer pins on.
@@ -27,8 +27,9 @@ def write_trust(home: Home, identity: LedgerIdentity, pins: Sequence[Pin]) -> No
             raise FormatError(f"{home.trust} is for another ledger", remedy="move it away and repeat the command")
         earlier = old.pins
     runs = {pin.run for pin in pins}
-    kept = [pin for pin in earlier if pin.run not in runs]
-    replace_file(home.trust, document.to_bytes(trust_file(identity, [*kept, *pins])) + b"\n")
+    grown = trust_file(identity, [*(pin for pin in earlier if pin.run not in runs), *pins])
+    if grown.pins != earlier:
+        replace_file(home.trust, document.to_bytes(grown) + b"\n")
 
 
 def _ledger_of(trust: TrustFile) -> tuple[int, bytes]:

@@ -14,7 +14,7 @@ from fedchain.core.errors import InputError
 from fedchain.core.messages import ConsentGrant, RegisterDataset, RegisterDevice
 from fedchain.core.policy import DataPolicy
 from fedchain.core.privacy import unit_digest
-from fedchain.core.registry import NEVER, RegistryState
+from fedchain.core.registry import NEVER, Dataset, RegistryState
 from fedchain.ports.ledger import Ledger, Registry
 from fedchain.ports.signer import Signer
 from fedchain.workflow.registry_view import RegistryView
@@ -48,11 +48,12 @@ def enrol(ledger: Ledger, registry: Registry, applicants: Sequence[Applicant], n
         state = view.current()
         if each.organisation not in state.organisations:
             registry.add_organisation(each.organisation, each.admin.address)
+        state = view.current()
+        _check(state, each)
         nonce = registry.nonce(each.organisation)
-        for index, body in enumerate(_missing(view.current(), each, identity.federation, now)):
+        for index, body in enumerate(_missing(state, each, identity.federation, now)):
             message = replace(body, nonce=nonce + index)
             registry.submit(message, each.admin.sign(signing_digest(identity.registry, message)))
-        _check(view.current(), each)
 
 
 def _missing(
@@ -71,9 +72,12 @@ def _missing(
 
 
 def _is_granted(state: RegistryState, applicant: Applicant, now: int) -> bool:
-    """Whether consent stands, or was withdrawn: a withdrawal is the site's will and is never granted over."""
+    """Whether consent to this policy stands, or was withdrawn: a withdrawal is the site's will, never granted over."""
     consent = state.consents.get(applicant.dataset)
-    return consent is not None and (consent.withdrawn_at != NEVER or consent.grant.until > now)
+    if consent is None:
+        return False
+    stands = consent.grant.until > now and consent.grant.policy == applicant.policy.digest()
+    return stands or consent.withdrawn_at != NEVER
 
 
 def _grant(federation: bytes, applicant: Applicant, now: int) -> ConsentGrant:
@@ -93,9 +97,16 @@ def _grant(federation: bytes, applicant: Applicant, now: int) -> ConsentGrant:
 
 
 def _check(state: RegistryState, applicant: Applicant) -> None:
+    """Refuse an applicant under whose identifiers the registry holds something else."""
+    if state.organisations[applicant.organisation] != applicant.admin.address:
+        raise InputError(f"the registry holds {applicant.name}'s organisation with another admin")
     device = state.devices.get(applicant.device)
-    if device is None or device.organisation != applicant.organisation:
+    if device is not None and device.organisation != applicant.organisation:
         raise InputError(f"the registry holds {applicant.name}'s device under another organisation")
     dataset = state.datasets.get(applicant.dataset)
-    if dataset is None or dataset.nominal_size != applicant.nominal_size:
-        raise InputError(f"the registry holds {applicant.name}'s dataset with another size")
+    if dataset is not None and dataset != Dataset(applicant.organisation, applicant.nominal_size):
+        raise InputError(
+            f"the registry holds {applicant.name}'s dataset otherwise",
+            expected=f"{applicant.nominal_size} rows of 0x{applicant.organisation.hex()}",
+            got=f"{dataset.nominal_size} rows of 0x{dataset.organisation.hex()}",
+        )

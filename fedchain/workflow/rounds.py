@@ -7,7 +7,7 @@ neither loses nor repeats one. Sealing runs beside training, in order; the next 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fedchain.core import document
@@ -52,7 +52,11 @@ MAX_ANONYMOUS_REJECTIONS = 3
 
 @dataclass(frozen=True, slots=True)
 class Instruments:
-    """The ports that a round machine works with; `run_all` spreads the aggregation over threads."""
+    """The ports that a round machine works with.
+
+    `run_all` spreads the aggregation over threads; `keep_receipts` hands the state on whenever receipts came in, and
+    before the run is finished, so that a crash leaves no finished run without its pins.
+    """
 
     store: ArtifactStore
     ledger: Ledger
@@ -62,6 +66,7 @@ class Instruments:
     cohort: Cohort
     watcher: Watcher
     run_all: RunAll
+    keep_receipts: Callable[[RunState], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +109,18 @@ class RoundMachine:
                 decided = self._round()
                 sealer.submit(decided.link.round)
                 self._raise_if_stuck(decided)
-                self._receipts.collect()
+                self._collect_receipts()
             if not self.state.is_closed:
                 sealer.submit(self._close().link.round)
-        self._receipts.collect()
+        self._collect_receipts()
         if not self.state.is_finished:
             self._note(Finished(self._manifest.run))
         self._with.watcher(RunEnded(self._manifest.run.hex()))
         return self.state
+
+    def _collect_receipts(self) -> None:
+        self._receipts.collect()
+        self._with.keep_receipts(self.state)
 
     def _round(self) -> Decided:
         opened = self._open()

@@ -12,6 +12,7 @@ from fedchain.ports.cohort import ReceiptReply, Reply
 from fedchain.workflow.site import Site
 
 Tamper = Callable[[Task, Reply], Iterable[Reply]]
+Alter = Callable[[RoundProof, ReceiptReply], Iterable[ReceiptReply]]
 
 
 def untouched(_task: Task, reply: Reply) -> Iterable[Reply]:
@@ -19,15 +20,25 @@ def untouched(_task: Task, reply: Reply) -> Iterable[Reply]:
     return [reply]
 
 
+def unaltered(_proof: RoundProof, reply: ReceiptReply) -> Iterable[ReceiptReply]:
+    """Hand the receipt on as it is."""
+    return [reply]
+
+
 @dataclass(slots=True)
 class DirectCohort:
-    """Node i is `sites[i - 1]`. `order` names the nodes in the order in which they answer; the others are silent."""
+    """Node i is `sites[i - 1]`. `order` names the nodes in the order in which they answer; the others are silent.
+
+    `proofs` are the round proofs that nodes were asked to sign, `refusals` what a site said to a promise.
+    """
 
     sites: Sequence[Site]
     tamper: Tamper = untouched
+    alter: Alter = unaltered
     order: Sequence[int] | None = None
     late_replies: list[Reply] = field(default_factory=list[Reply])
     refusals: list[str] = field(default_factory=list[str])
+    proofs: list[tuple[int, RoundProof]] = field(default_factory=list[tuple[int, RoundProof]])
 
     def train(self, task: Task, model: bytes, answered: frozenset[int]) -> Iterator[Reply]:
         yield from self.late()
@@ -47,11 +58,15 @@ class DirectCohort:
 
     def countersign(self, proofs: Sequence[tuple[int, RoundProof]]) -> Iterator[ReceiptReply]:
         for node, proof in proofs:
-            site = self.sites[node - 1]
-            try:
-                yield ReceiptReply(node, site.device.address, site.countersign(proof), "")
-            except FedchainError as error:
-                yield ReceiptReply(node, b"", b"", str(error))
+            self.proofs.append((node, proof))
+            yield from self.alter(proof, self._receipt(node, proof))
+
+    def _receipt(self, node: int, proof: RoundProof) -> ReceiptReply:
+        site = self.sites[node - 1]
+        try:
+            return ReceiptReply(node, site.device.address, site.countersign(proof), "")
+        except FedchainError as error:
+            return ReceiptReply(node, b"", b"", str(error))
 
     def _ask(self, node: int, task: Task, model: bytes) -> Reply:
         try:

@@ -19,7 +19,7 @@ class MemorySiteState:
     releases: dict[ChargeKey, bytes] = field(default_factory=dict[ChargeKey, bytes])
     noise: dict[tuple[bytes, bytes], int] = field(default_factory=dict[tuple[bytes, bytes], int])
     evidence: dict[tuple[Evidence, bytes, int], bytes] = field(default_factory=dict[tuple[Evidence, bytes, int], bytes])
-    _lock: threading.RLock = field(default_factory=threading.RLock)
+    _lock: threading.RLock = field(default_factory=threading.RLock, compare=False, repr=False)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fedchain.config import ModelConfig
 from tests.scenarios.forge import History, read_history
 from tests.scenarios.genuine import SMALL, Genuine, run_quietly, withdraw_consent
 
@@ -27,6 +28,21 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> Genuine:
     """One run with privacy."""
     home = tmp_path_factory.mktemp("private") / "home"
     return Genuine(home, (run_quietly(replace(SMALL, privacy=replace(SMALL.privacy, mode="dp")), home),))
+
+
+@pytest.fixture(scope="session")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Genuine:
+    """One run of a single round, with as few bytes as there can be."""
+    home = tmp_path_factory.mktemp("short") / "home"
+    return Genuine(home, (run_quietly(replace(SMALL, rounds=1), home),))
+
+
+@pytest.fixture(scope="session")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Genuine:
+    """One run of a single round over a model of 1.2 MB, whose artifacts need sidecars in the store."""
+    home = tmp_path_factory.mktemp("large") / "home"
+    config = replace(SMALL, rounds=1, model=ModelConfig("mlp", 20_000))
+    return Genuine(home, (run_quietly(config, home),))
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ from fedchain.core.messages import ConsentGrant, ConsentWithdraw, RegistryMessag
 from fedchain.core.policy import DataPolicy, GrantKind
 from fedchain.core.registry import RegistryState
 from fedchain.core.task import SignedPromise
-from fedchain.core.trust import TrustFile
+from fedchain.core.trust import Pin, TrustFile
 from fedchain.ports.cohort import Cohort
 from fedchain.ports.journal import Entry
 from fedchain.ports.ledger import LedgerEvent, LedgerIdentity, LinkEvent
@@ -118,7 +118,10 @@ class Member:
 
 @dataclass(slots=True)
 class Federation:
-    """Everybody, and one planned run. `cohort` answers with all sites until a test says otherwise."""
+    """Everybody, and one planned run. `cohort` answers with all sites until a test says otherwise.
+
+    `pins` is what a trust file would hold of this run.
+    """
 
     setup: Setup
     clock: ManualClock
@@ -130,6 +133,7 @@ class Federation:
     plan: RunPlan
     cohort: DirectCohort
     events: list[Event] = field(default_factory=list[Event])
+    pins: tuple[Pin, ...] = ()
 
     @property
     def ledger(self) -> MemoryLedger:
@@ -148,8 +152,14 @@ class Federation:
             MortalCohort(cohort or self.cohort, self.power),
             self.events.append,
             self.setup.threads,
+            self._keep,
         )
         return RoundMachine(self.plan, instruments)
+
+    def _keep(self, state: RunState) -> None:
+        self.power.pass_moment("before keeping the pins")
+        self.pins = pins_of(state)
+        self.power.pass_moment("after keeping the pins")
 
     def run(self) -> RunState:
         """Run what is left of the run."""
@@ -159,7 +169,7 @@ class Federation:
         """Plan another run of the same federation, with a journal of its own."""
         plan = _plan(self.setup, run, [each.applicant for each in self.members], self.store, self.clock.now())
         journal = _journal(plan)
-        return replace(self, plan=plan, journal=journal, events=[])
+        return replace(self, plan=plan, journal=journal, events=[], pins=())
 
     def submit(self, member: int, message: RegistryMessage) -> None:
         """Have a member's administration act on the registry; the nonce is filled in."""
@@ -186,6 +196,7 @@ class Federation:
             list(record.events), copy.deepcopy(record.state), dict(record.slots), record.last,
             dict(self.store.artifacts), list(self.journal.written),
             tuple(_remembered(each.state, MemorySiteState()) for each in self.members), self.clock.time,
+            self.pins,
         )  # fmt: skip
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -196,7 +207,7 @@ class Federation:
         self.store.artifacts, self.journal.written = dict(snapshot.artifacts), list(snapshot.journal)
         for each, state in zip(self.members, snapshot.sites, strict=True):
             _remembered(state, each.state)
-        self.clock.time = snapshot.time
+        self.clock.time, self.pins = snapshot.time, snapshot.pins
 
     def check(self) -> None:
         """Check the invariants, over everything on the ledger."""
@@ -240,7 +251,7 @@ class Federation:
 
     def trust(self) -> TrustFile:
         """The trust file that this run's receipts make."""
-        return trust_file(IDENTITY, pins_of(RunState.replay(self.journal.entries())))
+        return trust_file(IDENTITY, self.pins)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +266,7 @@ class Snapshot:
     journal: list[Entry]
     sites: tuple[MemorySiteState, ...]
     time: int
+    pins: tuple[Pin, ...]
 
 
 def _remembered(source: MemorySiteState, target: MemorySiteState) -> MemorySiteState:
@@ -311,3 +323,7 @@ def _plan(setup: Setup, run: bytes, applicants: Sequence[Applicant], store: Memo
 def _journal(plan: RunPlan) -> MemoryJournal:
     planned = Planned(plan.manifest.run, plan.manifest_cid, plan.config_digest)
     return MemoryJournal([entry_of(planned)])
+
+
+def _keep_nothing(_: RunState) -> None:
+    """Receipts stay in the journal."""

@@ -16,6 +16,7 @@ from fedchain.ports.cohort import Reply
 from fedchain.ports.journal import Step
 from fedchain.ports.site_state import Evidence
 from fedchain.workflow.run_state import RunState
+from fedchain.workflow.summarise import pins_of
 from tests.doubles.power import Cut, PowerCutError, after, at
 from tests.scenarios.federation import Federation, Setup, Snapshot, federation
 
@@ -62,6 +63,7 @@ def check(new: Federation, state: RunState) -> None:
     kinds = [event.link.kind for event in new.links()]
     assert kinds == [LinkKind.SEALED] * new.setup.rounds + [LinkKind.CLOSED]
     assert state == RunState.replay(new.journal.entries())
+    assert new.pins == pins_of(state)
     for event, manifest in zip(new.links(), new.manifests(), strict=True):
         sealed = event.link.kind is LinkKind.SEALED
         assert (len(manifest.accepted), len(manifest.rejected)) == ((2, 1) if sealed else (0, 0))

@@ -147,6 +147,9 @@ def test_every_step_survives_one_kill_and_a_second_one_while_recovering(
 ) -> None:
     kill = (step, moment, 1)
     assert killed(zygote.run(PLAIN, home, kill)), "every step occurs"
+    if (step, moment) == (Step.FINISHED, "after"):
+        check_everything(home)  # nothing was left to do, and repeating the command would start a new run
+        return
     once = home.with_name("once")
     shutil.copytree(home, once)
     assert zygote.run(PLAIN, once) == 0
