@@ -22,7 +22,7 @@ PACKAGES := fedchain clients server conf experiments tests scripts
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-slow check format lint types imports contracts fix bench lock clean
+.PHONY: help install demo test test-slow check format lint types imports contracts readme fix bench lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r target what; do \
@@ -36,12 +36,12 @@ demo: $(INSTALLED) ## train over four hospitals, seal every round, then verify t
 	$(VENV)/bin/fedchain verify --trust .fedchain/trust.json --home .fedchain
 
 test: check ## check, then every test but the slow ones
-	$(RUN) pytest -n $(WORKERS) -m "not slow"
+	$(RUN) pytest -n $(WORKERS) -m "not slow" --ignore=tests/test_readme.py
 
 test-slow: $(INSTALLED) $(SOLC) ## the slow tests
 	$(RUN) pytest -n $(WORKERS) -m slow
 
-check: format lint types imports contracts ## format, lint, types, import rules, contract artifacts
+check: format lint types imports contracts readme ## format, lint, types, import rules, contract artifacts, README
 
 format: $(INSTALLED)
 	$(RUN) ruff format --check --quiet $(PACKAGES)
@@ -58,6 +58,9 @@ imports: $(INSTALLED)
 
 contracts: $(SOLC)
 	$(NODE) node contracts/compile.mjs --check
+
+readme: $(INSTALLED)
+	$(RUN) pytest -q tests/test_readme.py
 
 fix: $(INSTALLED) ## format, and mend what the linter can mend
 	$(RUN) ruff format $(PACKAGES)

@@ -69,7 +69,7 @@ def _document(message: Message, cls: type[T]) -> T:
 
 
 def _bytes(message: Message, key: str) -> bytes:
-    value = message.content.config_records[RECORD].get(key)
+    value = message.content.config_records.get(RECORD, ConfigRecord({})).get(key)
     if not isinstance(value, bytes):
         raise FormatError(f"message {message.metadata.message_type}", expected=f"bytes under {key!r}")
     return value

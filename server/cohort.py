@@ -7,7 +7,7 @@ wrong source, so replies are attributed by the message they answer.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,6 +22,7 @@ from fedchain.ports.cohort import ReceiptReply, Reply
 RECORD: Final = "fedchain"
 POLL_S: Final = 0.2
 COUNTERSIGN_S: Final = 60
+UNSENT: Final = "the message could not be sent"
 
 
 @dataclass(slots=True)
@@ -30,6 +31,7 @@ class FlowerCohort:
 
     grid: Grid
     clock: Clock
+    pause: Callable[[float], None] = time.sleep
     _asked: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
 
     def train(self, task: Task, model: bytes, answered: frozenset[int]) -> Iterator[Reply]:
@@ -38,9 +40,13 @@ class FlowerCohort:
         body = document.to_bytes(task)
         ttl = float(max(1, task.deadline - self.clock.now()))
         messages = [_message(node, "train", task.round, ttl, document=body, model=model) for node in nodes]
-        ids = list(self.grid.push_messages(messages))
-        self._asked.update({message_id: (node, task.round) for message_id, node in zip(ids, nodes, strict=True)})
-        waiting = set(ids)
+        waiting: set[str] = set()
+        for node, message_id in zip(nodes, self._push(messages), strict=True):
+            if message_id:
+                self._asked[message_id] = node, task.round
+                waiting.add(message_id)
+            else:
+                yield Reply(node, task.round, b"", b"", f"node {node}: {UNSENT}")
         while waiting and self.clock.now() <= task.deadline:
             arrived = 0
             for message in self.grid.pull_messages(list(self._asked)):
@@ -48,7 +54,7 @@ class FlowerCohort:
                 waiting.discard(message.metadata.reply_to_message_id)
                 yield self._reply(message)
             if waiting and not arrived:
-                time.sleep(POLL_S)
+                self.pause(POLL_S)
 
     def late(self) -> Iterator[Reply]:
         """See `Cohort.late`."""
@@ -59,7 +65,7 @@ class FlowerCohort:
     def promise(self, node: int, promise: SignedPromise) -> None:
         """See `Cohort.promise`; a node that is gone gets none, and nothing waits for it."""
         body = document.to_bytes(promise)
-        self.grid.push_messages([_message(node, "query.promise", promise.promise.round, None, document=body)])
+        self._push([_message(node, "query.promise", promise.promise.round, None, document=body)])
 
     def countersign(self, proofs: Sequence[tuple[int, RoundProof]]) -> Iterator[ReceiptReply]:
         """See `Cohort.countersign`."""
@@ -67,15 +73,24 @@ class FlowerCohort:
             _message(node, "query.countersign", proof.round, COUNTERSIGN_S, document=document.to_bytes(proof))
             for node, proof in proofs
         ]
-        ids = list(self.grid.push_messages(messages))
-        nodes = dict(zip(ids, (node for node, _ in proofs), strict=True))
+        nodes: dict[str, int] = {}
+        for (node, _), message_id in zip(proofs, self._push(messages), strict=True):
+            if message_id:
+                nodes[message_id] = node
+            else:
+                yield ReceiptReply(node, b"", b"", f"node {node}: {UNSENT}")
         until = self.clock.now() + COUNTERSIGN_S
         while nodes and self.clock.now() <= until:
             replies = list(self.grid.pull_messages(list(nodes)))
             for message in replies:
                 yield _receipt(nodes.pop(message.metadata.reply_to_message_id), message)
             if nodes and not replies:
-                time.sleep(POLL_S)
+                self.pause(POLL_S)
+
+    def _push(self, messages: Sequence[Message]) -> list[str | None]:
+        """Push messages; return each one's id, or None where the grid did not take it (it may take none at all)."""
+        ids: list[str | None] = list(self.grid.push_messages(messages))
+        return ids or [None] * len(messages)
 
     def _reply(self, message: Message) -> Reply:
         node, round_ = self._asked.pop(message.metadata.reply_to_message_id)

@@ -26,7 +26,6 @@ from fedchain.adapters.threads import run_all_on
 from fedchain.adapters.tracking import tracked, tracking_uri
 from fedchain.config import ExperimentConfig
 from fedchain.core.cid import Cid
-from fedchain.core.errors import InputError
 from fedchain.core.task import LocalTraining
 from fedchain.ports.clock import Clock
 from fedchain.ports.cohort import Cohort
@@ -122,10 +121,6 @@ def prepared(config: ExperimentConfig, home: Path, watcher: Watcher, *, fresh: b
     """
     started = time.monotonic()
     partitions = load(config.data)
-    if config.strategy.min_clients > len(partitions):
-        raise InputError(
-            "strategy.min_clients", expected=f"at most {len(partitions)} hospitals", got=config.strategy.min_clients
-        )
     opened = create_home(home)
     with ExitStack() as stack:
         stack.enter_context(locked(opened))

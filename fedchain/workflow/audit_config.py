@@ -7,7 +7,6 @@ an aggregator could lower `min_clients` or raise the norm's bound after the site
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import types
 import typing
@@ -16,6 +15,7 @@ from typing import Any, TypeAlias, cast
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from fedchain.config import ExperimentConfig
+from fedchain.core import json_text
 from fedchain.core.errors import FormatError
 from fedchain.core.manifest import RunManifest
 from fedchain.core.privacy import MICRO
@@ -31,7 +31,7 @@ def read_config(canonical: bytes) -> ExperimentConfig:
         FormatError: if it is not in canonical form, or a value is out of its range.
     """
     try:
-        config = cast("ExperimentConfig", _decode(ExperimentConfig, json.loads(canonical), "configuration"))
+        config = cast("ExperimentConfig", _decode(ExperimentConfig, json_text.parse(canonical), "configuration"))
         is_canonical = config.canonical() == canonical
     except (ValueError, RecursionError) as error:
         raise FormatError("configuration", expected="canonical JSON", got=str(error)[:80]) from error

@@ -65,14 +65,14 @@ class AuditedRound:
 
 @dataclass(slots=True)
 class RoundAuditor:
-    """Audits links in ledger order; remembers each run's last model and which artifacts were named."""
+    """Audits links in ledger order; remembers each run's last model digest and which artifacts were named."""
 
     identity: LedgerIdentity
     store: ArtifactStore
     report: Report
     run_all: RunAll
     named: set[str] = field(default_factory=set[str])
-    models: dict[bytes, ArtifactRef] = field(default_factory=dict[bytes, ArtifactRef])
+    _models: dict[bytes, bytes] = field(default_factory=dict[bytes, bytes])
     _plans: dict[bytes, str] = field(default_factory=dict[bytes, str])
     _runs: dict[str, RunManifest] = field(default_factory=dict[str, RunManifest])
     _timeouts: dict[str, int] = field(default_factory=dict[str, int])
@@ -82,8 +82,8 @@ class RoundAuditor:
         """Audit one link; a finding ends its audit and gives None."""
         link = chained.event.link
         try:
+            same("model", self._models.get(link.run, link.base_model), link.base_model)
             manifest = self._manifest(chained)
-            self.models[link.run] = manifest.model
             run_manifest = self._run_manifest(manifest)
             base = self._model(manifest.base_model)
             updates = tuple(self._update(chained, manifest, run_manifest, each) for each in manifest.accepted)
@@ -96,6 +96,8 @@ class RoundAuditor:
         except (FormatError, ModelOutOfRangeError, ValueError) as error:
             self.report.fails("model", run=link.run, round_=link.round, expected="updates that add up", got=error)
             return None
+        finally:
+            self._models[link.run] = link.model_digest
         return AuditedRound(chained, manifest, run_manifest, updates)
 
     # -- documents --------------------------------------------------------------------------------------------------
@@ -114,9 +116,6 @@ class RoundAuditor:
         same("manifest", ROUND_FORMAT, manifest.format)
         same("manifest", link.model_digest, manifest.model.digest)
         same("manifest", link.kind is LinkKind.ABORTED, bool(manifest.reason))
-        last = self.models.get(link.run)
-        if last is not None:
-            same("model", last.digest, manifest.base_model.digest)
         self.report.holds("manifest")
         return manifest
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from fedchain.config import ExperimentConfig, decimal_text
 from fedchain.core import document
+from fedchain.core.aggregation import MAX_TOTAL_WEIGHT
 from fedchain.core.cid import Cid
+from fedchain.core.errors import InputError, PolicyError
 from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.manifest import CID_PROFILE, RUN_FORMAT, ArtifactRef, CohortMember, RunManifest, TensorShape
 from fedchain.core.policy import DataPolicy
@@ -62,7 +64,13 @@ class NewRun:
 
 
 def write_plan(new: NewRun, store: ArtifactStore) -> str:
-    """Put the initial model, the configuration, the policies and the run's manifest; return the manifest's CID."""
+    """Put the initial model, the configuration, the policies and the run's manifest; return the manifest's CID.
+
+    Raises:
+        PolicyError: if there are fewer sites than a round needs: it would spend their privacy for nothing.
+        InputError: if the sites have more rows than an exact sum can weigh, or the model is out of range.
+    """
+    _check_cohort(new)
     encoding = FixedPoint()
     model = encode(encoding.quantise(new.initial))
     schema = TensorSchema.of(new.initial)
@@ -92,6 +100,18 @@ def write_plan(new: NewRun, store: ArtifactStore) -> str:
         created_at=new.provenance.created_at,
     )
     return store.put(document.to_bytes(manifest)).text
+
+
+def _check_cohort(new: NewRun) -> None:
+    needed, weight = new.config.strategy.min_clients, sum(each.nominal_size for each in new.applicants)
+    if len(new.applicants) < needed:
+        raise PolicyError(
+            "not enough sites for a round",
+            expected=f"at least strategy.min_clients={needed}", got=len(new.applicants),
+            remedy="lower strategy.min_clients",
+        )  # fmt: skip
+    if weight > MAX_TOTAL_WEIGHT:
+        raise InputError("rows of all sites together", expected=f"at most {MAX_TOTAL_WEIGHT}", got=weight)
 
 
 def read_plan(store: ArtifactStore, manifest_cid: str, round_timeout_s: int) -> RunPlan:

@@ -23,6 +23,7 @@ def test_static_values_are_encoded_as_the_abi_has_it(pairs: list[tuple[str, Any]
     assert len(words(kinds, values)) == 32 * len(pairs)
 
 
+@FEW
 @given(typed, typed)
 def test_two_values_of_one_type_never_share_a_word(one: tuple[str, Any], other: tuple[str, Any]) -> None:
     kind, value = one

@@ -7,17 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedchain.core.digest import DIGEST_SIZE, ZERO, commitment, hex32, tagged
-from tests.core.samples import bytes32
+from tests.core.samples import FEW, bytes32
 
 tags = st.from_regex("[a-z][a-z-]{0,12}", fullmatch=True)
 
 
+@FEW
 @given(tags, st.binary())
 def test_a_digest_is_sha256_after_its_tag(tag: str, data: bytes) -> None:
     assert tagged(tag, data) == hashlib.sha256(b"fedchain/" + tag.encode() + b"/1\x00" + data).digest()
     assert len(tagged(tag, data)) == DIGEST_SIZE
 
 
+@FEW
 @given(tags, st.lists(st.binary(), max_size=4))
 def test_parts_are_concatenated(tag: str, parts: list[bytes]) -> None:
     assert tagged(tag, *parts) == tagged(tag, b"".join(parts)) == tagged(tag, *(memoryview(part) for part in parts))
@@ -28,12 +30,14 @@ def test_two_kinds_of_things_never_share_a_digest(tag: str, other: str, data: by
     assert (tagged(tag, data) == tagged(other, other_data)) == ((tag, data) == (other, other_data))
 
 
+@FEW
 @given(tags, bytes32, bytes32)
 def test_a_commitment_hashes_the_salt_before_the_digest(tag: str, salt: bytes, digest: bytes) -> None:
     expected = hashlib.sha256(b"fedchain/" + tag.encode() + b"/1\x00" + salt + digest).digest()
     assert commitment(tag, salt, digest) == expected
 
 
+@FEW
 @given(bytes32, bytes32, bytes32)
 def test_another_salt_gives_another_commitment(salt: bytes, other: bytes, digest: bytes) -> None:
     assert (commitment("x", salt, digest) == commitment("x", other, digest)) == (salt == other)

@@ -87,6 +87,7 @@ def test_each_member_is_bound(cls: Any, data: st.DataObject, domain: Domain) -> 
         assert (signing_digest(domain, changed) == signing_digest(domain, message)) == (changed == message)
 
 
+@FEW
 @given(messages(RoundReceipt), domains, domains)
 def test_a_signature_is_for_one_chain_and_one_contract(message: RoundReceipt, domain: Domain, other: Domain) -> None:
     assert (signing_digest(domain, message) == signing_digest(other, message)) == (domain == other)
@@ -104,6 +105,7 @@ def test_two_types_with_equal_members_hash_apart() -> None:
     assert struct_hash(Namesake()) != struct_hash(RoundReceipt(bytes(32), bytes(32), 1, bytes(32)))
 
 
+@FEW
 @given(messages(ClientUpdate), st.sampled_from(["round", "weight", "nonce"]), st.sampled_from([-1, 2**64, 2**256]))
 def test_an_integer_out_of_its_type_has_no_hash(message: ClientUpdate, name: str, value: Any) -> None:
     with pytest.raises(FormatError):

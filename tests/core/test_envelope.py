@@ -11,7 +11,7 @@ from fedchain.core.digest import tagged
 from fedchain.core.envelope import HEADER_SIZE, Envelope, update_digest
 from fedchain.core.errors import FormatError
 from fedchain.core.fixedpoint import FixedPoint
-from tests.core.samples import bytes32, unhex, vectors
+from tests.core.samples import FEW, bytes32, unhex, vectors
 
 bytes_ = st.integers(0, 255)
 envelopes = st.builds(Envelope, bytes32, bytes_, bytes_, st.binary(max_size=80))
@@ -34,6 +34,7 @@ def test_the_bytes_stand_where_the_table_has_them() -> None:
     assert SAMPLE.to_bytes() == header + bytes(range(32)) + b"update"
 
 
+@FEW
 @given(envelopes)
 def test_envelopes_round_trip(envelope: Envelope) -> None:
     assert Envelope.from_bytes(envelope.to_bytes()) == envelope
@@ -50,6 +51,7 @@ def test_one_other_byte_is_refused_or_breaks_the_commitment(envelope: Envelope, 
     assert read.commitment() != envelope.commitment()
 
 
+@FEW
 @given(envelopes, envelopes)
 def test_a_commitment_covers_salt_encoding_and_update(one: Envelope, other: Envelope) -> None:
     for field in dataclasses.fields(Envelope):

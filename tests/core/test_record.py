@@ -96,6 +96,7 @@ def test_a_link_that_the_contract_cannot_hold_has_no_hash(name: str, value: Any)
         round_hash(dataclasses.replace(link, **{name: value}), context)
 
 
+@FEW
 @given(uint64, bytes32, uint64, bytes32)
 def test_a_slot_tells_round_hash_and_end(round_: int, hash_: bytes, other: int, other_hash: bytes) -> None:
     same = (round_, hash_) == (other, other_hash)
@@ -105,6 +106,7 @@ def test_a_slot_tells_round_hash_and_end(round_: int, hash_: bytes, other: int, 
         assert slot != head_slot(round_, hash_, closed=not closed)
 
 
+@FEW
 @given(bytes32, messages(RevokeDevice), uint64, uint64)
 def test_a_registry_head_covers_the_action_and_its_time(
     head: bytes, message: RevokeDevice, at: int, other: int
@@ -130,6 +132,7 @@ def test_a_rejected_leaf_covers_each_of_its_parts(leaf: RejectedLeaf, other: Rej
         assert (changed.hash() == leaf.hash()) == (changed == leaf)
 
 
+@FEW
 @given(addresses, bytes32, st.binary(min_size=65, max_size=65))
 def test_a_leaf_holds_the_hash_of_the_signature(signer: bytes, digest: bytes, signature: bytes) -> None:
     assert UpdateLeaf.of(signer, digest, signature, 0x55) == UpdateLeaf(signer, digest, keccak(signature), 0x55)

@@ -38,6 +38,7 @@ def test_eth_account_makes_and_reads_the_same_signatures(secret: bytes, digest: 
     assert Account.from_key(secret).address == checksum_address(address_of(secret))
 
 
+@FEW
 @given(secrets, bytes32)
 def test_signing_is_deterministic_and_never_malleable(secret: bytes, digest: bytes) -> None:
     signature = sign(secret, digest)
@@ -72,6 +73,7 @@ def test_a_signature_with_one_other_byte_is_refused_or_names_another_signer(
         assert recover(digest, bytes(altered)) != address_of(secret)
 
 
+@FEW
 @given(st.binary(max_size=70), bytes32)
 def test_arbitrary_bytes_are_refused_or_name_somebody(signature: bytes, digest: bytes) -> None:
     with contextlib.suppress(FormatError):
@@ -107,6 +109,7 @@ def test_only_digests_are_signed(size: int) -> None:
         recover(bytes(size), sign(SECRET, DIGEST))
 
 
+@FEW
 @given(addresses)
 def test_checksums_are_those_of_eip_55(address: bytes) -> None:
     assert checksum_address(address) == to_checksum_address(address)

@@ -198,6 +198,21 @@ def test_a_header_is_read_before_its_types_are_judged() -> None:
     assert read_header(framed(header_of(dtype="X9"), bytes(4))) == (Entry("a", "X9", (1,), 0, 4),)
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        framed(header_of(dtype="F32", data_offsets=[4, 8]), bytes(8)),  # a gap
+        framed(header_of(dtype="F64", data_offsets=[8, 16]), bytes(8)),  # past the end
+        framed(header_of(dtype="X9", data_offsets=[0, 5]), bytes(4)),
+        (MAX_HEADER + 8).to_bytes(8, "little") + b"{}".ljust(MAX_HEADER + 8),
+    ],
+    ids=["gap", "past the end", "longer", "long header"],
+)
+def test_a_header_says_where_all_data_lie_whatever_their_type(data: bytes) -> None:
+    with pytest.raises(FormatError):
+        read_header(data)
+
+
 def test_any_memory_layout_is_encoded_by_value() -> None:
     grid = np.arange(12, dtype=np.int32).reshape(3, 4)
     for view in (grid.T, grid[::2], grid[:, ::-1], np.asfortranarray(grid), np.broadcast_to(grid[0], (2, 4))):

@@ -165,11 +165,11 @@ class Federation:
         """Run what is left of the run."""
         return self.machine().run()
 
-    def another_run(self, run: bytes) -> Federation:
+    def another_run(self, run: bytes, setup: Setup | None = None) -> Federation:
         """Plan another run of the same federation, with a journal of its own."""
-        plan = _plan(self.setup, run, [each.applicant for each in self.members], self.store, self.clock.now())
-        journal = _journal(plan)
-        return replace(self, plan=plan, journal=journal, events=[], pins=())
+        chosen = setup or self.setup
+        plan = _plan(chosen, run, [each.applicant for each in self.members], self.store, self.clock.now())
+        return replace(self, setup=chosen, plan=plan, journal=_journal(plan), events=[], pins=())
 
     def submit(self, member: int, message: RegistryMessage) -> None:
         """Have a member's administration act on the registry; the nonce is filled in."""

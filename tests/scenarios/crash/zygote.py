@@ -51,8 +51,7 @@ def ignore(_: Event) -> None:
 def run(config: ExperimentConfig, home: Path, kills: frozenset[tuple[str, str, int]]) -> None:
     """Run the experiment in this process, to its end or its death."""
     DyingJournal.kills = kills
-    simulation.FileJournal = DyingJournal  # type: ignore[misc]  # the point of this file
-    simulation.tracked = untracked
+    vars(simulation).update(FileJournal=DyingJournal, tracked=untracked)
     simulate(config, home, ignore, fresh=False)
 
 
