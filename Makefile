@@ -36,10 +36,10 @@ demo: $(INSTALLED) ## train over four hospitals, seal every round, then verify t
 	$(VENV)/bin/fedchain verify --trust .fedchain/trust.json --home .fedchain
 
 test: check ## check, then every test but the slow ones
-	$(RUN) pytest -n $(WORKERS) -m "not slow" --ignore=tests/test_readme.py
+	$(RUN) pytest -n $(WORKERS) --dist worksteal -m "not slow" --ignore=tests/test_readme.py
 
 test-slow: $(INSTALLED) $(SOLC) ## the slow tests
-	$(RUN) pytest -n $(WORKERS) -m slow
+	$(RUN) pytest -n $(WORKERS) --dist worksteal -m slow
 
 check: format lint types imports contracts readme ## format, lint, types, import rules, contract artifacts, README
 

@@ -141,6 +141,7 @@ def contracts(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_one_byte_of_an_artifact_fails_the_check(contracts: Path) -> None:
     path = contracts / ARTIFACTS / "RoundLedger.json"
     content = bytearray(path.read_bytes())
@@ -211,7 +212,8 @@ def test_make_alone_prints_every_target_for_people() -> None:
 
 def test_make_test_runs_every_gate_before_the_tests() -> None:
     planned = run("make", "--dry-run", "--always-make", "test", cwd=ROOT).stdout
-    gates = ["ruff format --check", "ruff check", "mypy", "pyright", "lint-imports", "compile.mjs --check", "-m pytest"]
+    gates = ["ruff format --check", "ruff check", "mypy", "pyright", "lint-imports", "compile.mjs --check"]
+    gates += ["pytest -q tests/test_readme.py", '-m "not slow"']
     places = [planned.find(gate) for gate in gates]
     assert -1 not in places
     assert places[-1] == max(places)

@@ -30,7 +30,7 @@ def measure(parameters: int, repeats: int) -> list[Row]:
     """Return the row for a round of 8 updates of so many parameters."""
     rng = np.random.default_rng(1)
     updates: list[FloatTensors] = [{"weight": rng.normal(0, 0.01, parameters)} for _ in range(CLIENTS)]
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as folder:
         store = EmbeddedStore(Path(folder) / "store")
         plain = Path(folder) / "plain"
         plain.mkdir()

@@ -59,7 +59,7 @@ def measure(hidden: int, rounds: int) -> list[Row]:
     partitions = load(config.data)
     training = local_training(config, partitions[0].features)
     parameters = models.schema(training.model, training.model_options).parameters
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as folder:
         home = Path(folder) / "home"
         first = _run(config, home)
         bare = _bare(training, partitions, rounds)

@@ -258,16 +258,15 @@ class RoundAuditor:
     # -- the store --------------------------------------------------------------------------------------------------
 
     def _get(self, cid: str, claim: str) -> bytes:
+        self.named.add(cid)
         try:
-            data = self.store.get(Cid.parse(cid))
+            return self.store.get(Cid.parse(cid))
         except MissingArtifactError as error:
             raise Fault(claim, f"the artifact {cid}", "missing") from error
         except IntegrityError as error:
             raise Fault(claim, f"the artifact {cid}", error) from error
         except FormatError as error:
             raise Fault(claim, "a content identifier", error) from error
-        self.named.add(cid)
-        return data
 
     def _document(self, cls: type[T], cid: str, claim: str) -> T:
         try:

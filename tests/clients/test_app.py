@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
-from flwr.clientapp import ClientApp
 
 from clients.app import make_client_app
+from fedchain.adapters.local_grid import LocalGrid
 from fedchain.core import document
 from fedchain.core.cid import Cid
 from fedchain.core.record import LinkKind
-from fedchain.core.task import RoundProof, SignedPromise, Task, UpdateHeader
+from fedchain.core.task import RoundProof, Task, UpdateHeader
+from fedchain.ports.cohort import Reply
 from fedchain.ports.site_state import ChargeKey, Evidence
 from fedchain.workflow.site import Site
 from tests.doubles.cohort import DirectCohort
@@ -23,21 +24,22 @@ class World:
     """A federation of one site whose own messages are caught, to be sent through the app."""
 
     def __init__(self) -> None:
+        self.grid = LocalGrid(make_client_app(self.site_of), 1)
         self.federation: Federation = federation(Setup(sites=1, rounds=1, min_clients=1))
         self.tasks: list[Task] = []
-        self.promises: list[SignedPromise] = []
-        self.federation.cohort.tamper = lambda task, reply: (self.tasks.append(task), [reply])[1]
+        self.federation.cohort.tamper = self.listen
         self.federation.run()
         self.proof: RoundProof = self.federation.cohort.proofs[0][1]
         cid = self.federation.plan.manifest.initial_model.cid
         self.model = self.federation.store.get(Cid.parse(cid))
 
+    def listen(self, task: Task, reply: Reply) -> list[Reply]:
+        self.tasks.append(task)
+        return [reply]
+
     @property
     def site(self) -> Site:
         return self.federation.members[0].site
-
-    def app(self) -> ClientApp:
-        return make_client_app(self.site_of)
 
     def site_of(self, context: Context) -> Site:
         assert context.node_config == {"partition-id": 0}
@@ -45,13 +47,13 @@ class World:
 
     def ask(self, kind: str, **body: bytes | str) -> ConfigRecord:
         """Send a message and return the record of its reply."""
-        message = Message(RecordDict({"fedchain": ConfigRecord(dict(body))}), 1, kind)
-        return self.send(message)
+        return self.send(self.message(kind, **body))
+
+    def message(self, kind: str, **body: bytes | str) -> Message:
+        return Message(RecordDict({"fedchain": ConfigRecord(dict(body))}), 1, kind)
 
     def send(self, message: Message) -> ConfigRecord:
-        message.metadata.__dict__["_message_id"] = "m1"
-        reply = self.app()(message, Context(1, 1, {"partition-id": 0}, RecordDict(), {}))
-        assert reply.metadata.reply_to_message_id == "m1"
+        (reply,) = self.grid.send_and_receive([message])
         return reply.content.config_records["fedchain"]
 
 
@@ -67,13 +69,20 @@ def test_a_task_is_answered_with_the_signed_update(world: World) -> None:
     assert record == ConfigRecord({"header": document.to_bytes(signed.header), "payload": signed.payload})
 
 
-def test_a_promise_is_kept_and_acknowledged(world: World) -> None:
+def test_a_promise_is_kept(world: World) -> None:
     run = world.federation.plan.manifest.run
     kept = world.site.state.kept(Evidence.PROMISE, run, 1)
     assert kept is not None
     world.federation.members[0].state.evidence.clear()
-    assert world.ask("query.promise", document=kept) == ConfigRecord({})
+    world.grid.push_messages([world.message("query.promise", document=kept)])
     assert world.site.state.kept(Evidence.PROMISE, run, 1) == kept
+
+
+def test_a_promise_that_the_site_refuses_ends_nothing(world: World) -> None:
+    world.federation.members[0].state.evidence.clear()
+    for body in (b"\xff", document.to_bytes(world.proof)):
+        world.grid.push_messages([world.message("query.promise", document=body)])
+    assert world.federation.members[0].state.evidence == {}
 
 
 def test_a_proof_is_answered_with_the_sites_receipt(world: World) -> None:
@@ -87,7 +96,6 @@ def test_a_proof_is_answered_with_the_sites_receipt(world: World) -> None:
     ("kind", "told"),
     [
         ("train", "Task is not JSON"),
-        ("query.promise", "SignedPromise is not JSON"),
         ("query.countersign", "RoundProof"),
     ],
 )
@@ -100,7 +108,7 @@ def test_a_document_that_is_none_comes_back_as_one_line(world: World, kind: str,
     assert "Traceback" not in error
 
 
-@pytest.mark.parametrize("kind", ["train", "query.promise", "query.countersign"])
+@pytest.mark.parametrize("kind", ["train", "query.countersign"])
 def test_a_message_without_its_parts_comes_back_as_one_line(world: World, kind: str) -> None:
     for message in (Message(RecordDict(), 1, kind), Message(RecordDict({"fedchain": ConfigRecord({})}), 1, kind)):
         record = world.send(message)

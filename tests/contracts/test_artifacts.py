@@ -44,6 +44,7 @@ def test_a_contract_fits_the_size_limit(name: str) -> None:
     assert len(bytes.fromhex(artifact["deployedBytecode"].removeprefix("0x"))) <= 24_576
 
 
+@pytest.mark.slow
 @with_compiler
 def test_compiling_again_gives_the_same_bytes() -> None:
     done = subprocess.run(

@@ -19,7 +19,7 @@ from fractions import Fraction
 import numpy as np
 
 from fedchain.core import document
-from fedchain.core.cid import RAW, Cid
+from fedchain.core.cid import RAW, Cid, cid_of
 from fedchain.core.digest import ZERO
 from fedchain.core.eip712 import Domain, signing_digest
 from fedchain.core.envelope import Envelope
@@ -58,7 +58,11 @@ def one_seal_a_round(ledger: Ledger) -> None:
 
 
 def every_promise_is_kept_once(ledger: Ledger, store: ArtifactStore, promises: Iterable[SignedPromise]) -> None:
-    """Check 2 for promises of rounds that have ended; a refused duplicate is another reply, not another update."""
+    """Check 2 for promises of rounds that have ended.
+
+    A copy that was refused as a duplicate, in a later round or with other bytes for its payload is another reply and
+    no second update.
+    """
     accepted: Counter[tuple[bytes, int, bytes]] = Counter()
     rejected: Counter[tuple[bytes, int, bytes]] = Counter()
     ended: set[tuple[bytes, int]] = set()
@@ -70,8 +74,9 @@ def every_promise_is_kept_once(ledger: Ledger, store: ArtifactStore, promises: I
         for reply in manifest.rejected:
             header, payload = evidence(store, reply)
             if header is not None and reply.signer != bytes(20) and reply.reason != Reason.DUPLICATE:
-                codec = store.put(payload).codec
-                rejected[manifest.run, reply.round, leaf_of(domain, header, reply.signer, codec)] += 1
+                cid = cid_of(payload)
+                if cid.digest == header.message.payload_cid:
+                    rejected[manifest.run, manifest.round, leaf_of(domain, header, reply.signer, cid.codec)] += 1
         assert event.link.updates_root == MerkleTree.of(_accepted_leaves(ledger, manifest)).root
         assert event.link.rejected_root == MerkleTree.of([_rejected_leaf(each) for each in manifest.rejected]).root
     for signed in promises:

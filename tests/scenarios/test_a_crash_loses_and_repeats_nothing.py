@@ -108,6 +108,7 @@ def test_a_crash_at_every_moment_of_a_run() -> None:
         check(new, completed(new, [after(count)]))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("decoded_once")
 def test_thousands_of_schedules_of_crashes_during_recovery() -> None:
     """Each schedule starts where a first crash left things, at any moment, and is cut once or twice more."""

@@ -32,8 +32,11 @@ def wheel(folder: Path, name: str, version: str, requires: str = "") -> None:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One empty environment for the module; a test that installs into it cleans up."""
+    """One environment for the module, made where an install was interrupted; a test that installs into it cleans up."""
     venv = tmp_path_factory.mktemp("made") / "venv"
+    venv.mkdir()
+    (venv / "pyvenv.cfg").touch()
+    (venv / "half-installed").touch()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("scripts.venv.PIP", "pip")  # the bundled one will do, and no index is asked
         create(venv)
@@ -92,21 +95,16 @@ def test_torch_index_is_where_torch_alone_is_taken_from(
         pip(made, "uninstall", "-qq", "--yes", "torch")
 
 
-def test_an_interrupted_install_is_made_anew_and_a_finished_one_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("scripts.venv.PIP", "pip")
-    venv = tmp_path / "venv"
-    venv.mkdir()
-    (venv / "pyvenv.cfg").touch()
-    (venv / "half-installed").touch()
-    create(venv)
-    assert not (venv / "half-installed").exists()
-    (venv / "grown").touch()
-    (venv / ".installed").touch()
-    create(venv)
-    assert (venv / "grown").exists()
-    assert not (venv / ".installed").exists()  # until the new lock is in
+def test_an_interrupted_install_is_made_anew(made: Path) -> None:
+    assert not (made / "half-installed").exists()
+    assert (made / "bin" / "python").exists()
+
+
+def test_a_finished_install_is_kept_but_has_no_stamp_until_the_new_lock_is_in(tmp_path: Path) -> None:
+    (tmp_path / "grown").touch()
+    (tmp_path / ".installed").touch()
+    create(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["grown"]
 
 
 def test_a_folder_that_is_no_environment_is_never_removed(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from tests.doubles.grid import Answer, ScriptedGrid, error, record, silence
 
 TRAINING = LocalTraining("logistic", {}, 1, 32, "0.1", "4.0", 10_000_000, "1.0", 2, 7)
 SIGNED = record(header=b"statement", payload=b"envelope")
-PROOF = RoundProof(1, b"\x0a" * 32, 1, *([bytes(32)] * 7), 3, 0, 1, 0x55, ())
+ZERO = bytes(32)
+PROOF = RoundProof(1, b"\x0a" * 32, 1, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, 3, 0, 1, 0x55, ())
 
 
 @dataclass(slots=True)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+
+import pytest
 
 from fedchain.core import document
 from fedchain.core.cid import cid_of
@@ -15,8 +19,14 @@ from fedchain.core.privacy import DpParams
 from fedchain.core.task import Task, UpdateHeader
 from fedchain.core.tensors import IntTensors, decode
 from fedchain.ports.cohort import Reply
+from fedchain.workflow.gate import Gate
+from fedchain.workflow.registry_view import RegistryView
+from tests.doubles.power import PowerCutError
 from tests.doubles.signer import NamedSigner
-from tests.scenarios.federation import Federation
+from tests.scenarios.federation import Federation, Setup, Snapshot, federation
+
+NODE = 3
+"""Whose answer is changed: the last one's."""
 
 
 @dataclass(slots=True)
@@ -85,3 +95,33 @@ def safetensors(entries: Sequence[tuple[str, str, Sequence[int], bytes]], *, spa
     header = ("{ " if spaces else "{") + ",".join(parts) + "}"
     text = header.encode() + b" " * (-len(header.encode()) % 8)
     return len(text).to_bytes(8, "little") + text + b"".join(data for *_, data in entries)
+
+
+def genuine(setup: Setup | None = None) -> Draft:
+    """Return the draft of what the last site answers to the first task of a new federation."""
+    draft, snapshot = _answer(setup or Setup())
+    draft.federation.restore(snapshot)
+    return copy.copy(draft)
+
+
+@functools.cache
+def _answer(setup: Setup) -> tuple[Draft, Snapshot]:
+    new = federation(setup)
+    drafts: list[Draft] = []
+
+    def listen(task: Task, reply: Reply) -> list[Reply]:
+        if reply.node < NODE:
+            return []
+        drafts.append(Draft.of(new, task, reply))
+        raise PowerCutError
+
+    new.cohort.tamper = listen
+    with pytest.raises(PowerCutError):
+        new.run()
+    return drafts[0], new.snapshot()
+
+
+def gate(draft: Draft) -> Gate:
+    """Return the gate of the draft's task as things stand now."""
+    new = draft.federation
+    return Gate(draft.task, new.plan.manifest, RegistryView(new.ledger).current(), new.plan.policies, new.clock.now())

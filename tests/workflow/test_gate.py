@@ -2,74 +2,25 @@
 
 from __future__ import annotations
 
-import copy
-import functools
 import itertools
-import json
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fedchain.core import document
-from fedchain.core.cid import Cid
-from fedchain.core.lineage import Verdict
-from fedchain.core.privacy import DpParams
-from fedchain.core.record import LinkKind
 from fedchain.core.rejection import Reason
-from fedchain.core.task import Task, UpdateHeader
-from fedchain.ports.cohort import Reply
+from fedchain.core.task import UpdateHeader
 from fedchain.workflow.gate import NOBODY, Admission, Gate, Refusal
 from fedchain.workflow.registry_view import RegistryView
-from tests.doubles.power import PowerCutError
-from tests.scenarios.federation import Federation, Setup, Snapshot, federation
-from tests.scenarios.invariants import evidence
-from tests.workflow.drafts import Draft, safetensors
+from tests.scenarios.federation import Setup
+from tests.workflow.drafts import NODE, Draft, gate, genuine
 from tests.workflow.hostile import ATTACKS, OTHER, Attack
 
-NODE = 3
 ANONYMOUS = {Reason.BAD_SIGNATURE, Reason.MALFORMED, Reason.NEGATIVE_WEIGHT}
 CASES = [
     pytest.param(reason, attack, id=f"{reason:02d} {reason.name.lower()}: {name}") for reason, name, attack in ATTACKS
 ]
-FIRST_OF_EACH = [
-    pytest.param(
-        reason, next(attack for kind, _, attack in ATTACKS if kind is reason), id=f"{reason:02d} {reason.words}"
-    )
-    for reason in dict.fromkeys(reason for reason, _, _ in ATTACKS)
-]
-
-
-def genuine(setup: Setup | None = None) -> Draft:
-    """Return the draft of what the last site answers to the first task of a new federation."""
-    draft, snapshot = _answer(setup or Setup())
-    draft.federation.restore(snapshot)
-    return copy.copy(draft)
-
-
-@functools.cache
-def _answer(setup: Setup) -> tuple[Draft, Snapshot]:
-    new = federation(setup)
-    drafts: list[Draft] = []
-
-    def listen(task: Task, reply: Reply) -> list[Reply]:
-        if reply.node < NODE:
-            return []
-        drafts.append(Draft.of(new, task, reply))
-        raise PowerCutError
-
-    new.cohort.tamper = listen
-    with pytest.raises(PowerCutError):
-        new.run()
-    return drafts[0], new.snapshot()
-
-
-def gate(draft: Draft) -> Gate:
-    """Return the gate of the draft's task as things stand now."""
-    new = draft.federation
-    return Gate(draft.task, new.plan.manifest, RegistryView(new.ledger).current(), new.plan.policies, new.clock.now())
 
 
 def refusal(draft: Draft, admitted: frozenset[bytes] = frozenset()) -> Refusal:
@@ -209,202 +160,3 @@ def test_a_duplicate_comes_after_the_key_and_before_the_configuration(reason: Re
 def test_every_reason_has_its_own_words() -> None:
     assert len({reason.words for reason in Reason}) == len(Reason)
     assert sorted(Reason) == list(range(1, 34))
-
-
-# ------------------------------------------------------------------ in a round
-
-
-def with_hostile(setup: Setup, attack: Attack) -> tuple[Federation, list[Reply]]:
-    """Return a federation whose last site answers with an attack, and the replies that it will have sent."""
-    new, sent = federation(setup), list[Reply]()
-
-    def tamper(task: Task, reply: Reply) -> list[Reply]:
-        if reply.node != NODE or task.round > 1:
-            return [reply]
-        draft = Draft.of(new, task, reply)
-        attack(draft)
-        sent.append(draft.reply())
-        return sent[-1:]
-
-    new.cohort.tamper = tamper
-    return new, sent
-
-
-@pytest.mark.parametrize(("reason", "attack"), FIRST_OF_EACH)
-def test_a_round_completes_around_a_hostile_update_and_records_why_it_was_refused(
-    reason: Reason, attack: Attack
-) -> None:
-    new, sent = with_hostile(Setup(rounds=1), attack)
-    new.run()
-    link, manifest = new.links()[0].link, new.manifest(1)
-    assert (link.kind, link.accepted, link.rejected) == (LinkKind.SEALED, 2, 1)
-    (rejected,) = manifest.rejected
-    signer = NOBODY if reason in ANONYMOUS else new.members[NODE - 1].device.address
-    assert (rejected.reason, rejected.round, rejected.signer, rejected.node) == (reason, 1, signer, NODE)
-    assert new.store.get(Cid.parse(rejected.evidence_cid)) == stored(sent[0])
-    new.check()
-    lineage = new.verify(trust=new.trust(), scrub=True)
-    assert (lineage.verdict, lineage.findings) == (Verdict.VERIFIED, ())
-    assert lineage.rounds[0].rejections == (f"{reason.value}: {reason.words}",)
-
-
-def stored(reply: Reply) -> bytes:
-    """Return the evidence of a reply: its statement with its length, then its payload."""
-    return len(reply.header).to_bytes(4) + reply.header + reply.payload
-
-
-def test_the_same_update_again_is_a_recorded_duplicate_and_counts_once() -> None:
-    new = federation(Setup(rounds=1))
-    new.cohort.tamper = lambda _, reply: [reply, reply]
-    new.run()
-    manifest = new.manifest(1)
-    assert len(manifest.accepted) == 3
-    assert {(each.reason, each.node) for each in manifest.rejected} == {(Reason.DUPLICATE, node) for node in (1, 2, 3)}
-    new.check()
-    assert new.verify(trust=new.trust()).verdict is Verdict.VERIFIED
-
-
-def test_replies_that_nobody_signed_are_recorded_three_a_node_and_round() -> None:
-    new = federation(Setup(rounds=2))
-
-    def flood(task: Task, reply: Reply) -> list[Reply]:
-        garbage = [Reply(reply.node, task.round, bytes([task.round, index]), b"?", "") for index in range(10)]
-        return [*garbage, reply] if reply.node < NODE else [reply]
-
-    new.cohort.tamper = flood
-    new.run()
-    for round_ in (1, 2):
-        manifest = new.manifest(round_)
-        assert len(manifest.accepted) == 3
-        assert [each.node for each in manifest.rejected] == [1, 1, 1, 2, 2, 2]
-        assert {(each.reason, each.signer) for each in manifest.rejected} == {(Reason.MALFORMED, NOBODY)}
-    assert new.verify(trust=new.trust()).verdict is Verdict.VERIFIED
-
-
-def test_a_late_reply_is_recorded_in_the_next_round_under_its_own_round() -> None:
-    new, late = federation(Setup(rounds=3)), list[Reply]()
-
-    def delay(task: Task, reply: Reply) -> list[Reply]:
-        if reply.node == NODE and task.round in {1, 3}:
-            late.append(reply)
-            new.cohort.late_replies.append(reply)
-            return []
-        return [reply]
-
-    new.cohort.tamper = delay
-    new.run()
-    recorded = {
-        manifest.round: [(each.reason, each.round, each.node) for each in manifest.rejected]
-        for manifest in new.manifests()
-    }
-    # Round 3 is the last: what was late for it stands in the closing link, which is number 4.
-    assert recorded == {1: [], 2: [(Reason.OTHER_ROUND, 1, NODE)], 3: [], 4: [(Reason.OTHER_ROUND, 3, NODE)]}
-    assert evidence(new.store, new.manifest(2).rejected[0])[1] == late[0].payload
-    new.check()
-    assert new.verify(trust=new.trust()).verdict is Verdict.VERIFIED
-
-
-# ------------------------------------------------------------------ anything at all
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=12,
-)
-EDITS = st.lists(st.tuples(st.integers(0, 2**12), st.binary(max_size=3), st.integers(0, 8)), min_size=1, max_size=4)
-
-
-def edited(data: bytes, edits: list[tuple[int, bytes, int]]) -> bytes:
-    """Replace some bytes at each place by others."""
-    for place, others, length in edits:
-        start = place % (len(data) + 1)
-        data = data[:start] + others + data[start + length :]
-    return data
-
-
-@functools.cache
-def standing_gate() -> tuple[Draft, Gate]:
-    draft = genuine()
-    return draft, gate(draft)
-
-
-@given(
-    header=st.binary(max_size=300) | JSON.map(lambda value: json.dumps(value).encode()), payload=st.binary(max_size=99)
-)
-def test_garbage_is_refused_and_never_raises(header: bytes, payload: bytes) -> None:
-    _, judge = standing_gate()
-    assert judge.judge(Reply(1, 1, header, payload, ""), frozenset()) == Refusal(Reason.MALFORMED, NOBODY)
-
-
-@pytest.mark.parametrize("rank", [9, 64, 65, 500, 5_000])
-@pytest.mark.parametrize("size", [1, 2**31 - 1])
-def test_a_tensor_of_many_dimensions_is_refused_at_once(rank: int, size: int) -> None:
-    draft = genuine()
-    draft.carry(safetensors([("bias", "I32", [size] * rank, bytes(8)), ("weight", "I32", [2, 2], bytes(16))]))
-    assert refusal(draft).reason in {Reason.OTHER_SHAPE, Reason.NOT_CANONICAL}
-
-
-@pytest.mark.parametrize("depth", [100, 900, 990, 5_000, 100_000])
-@pytest.mark.parametrize("brackets", [b"[]", b'{"a":}'])
-def test_nested_garbage_is_refused_and_never_raises(depth: int, brackets: bytes) -> None:
-    half = len(brackets) - 1
-    header = brackets[:half] * depth + b"1" + brackets[half:] * depth
-    verdict = standing_gate()[1].judge(Reply(1, 1, header, b"", ""), frozenset())
-    assert verdict == Refusal(Reason.MALFORMED, NOBODY)
-
-
-@given(edits=EDITS)
-def test_an_altered_statement_is_refused_and_never_raises(edits: list[tuple[int, bytes, int]]) -> None:
-    draft, judge = standing_gate()
-    reply = draft.reply()
-    header = edited(reply.header, edits)
-    verdict = judge.judge(replace(reply, header=header), frozenset())
-    assert isinstance(verdict, Refusal) or header == reply.header
-
-
-NUMBERS = st.integers(-(2**70), 2**70) | st.sampled_from([0, 1, 2**32 - 1, 2**64 - 1])
-PARAMETERS = st.fixed_dictionaries(
-    {},
-    optional={
-        each.name: NUMBERS if each.type == "int" else st.text(st.characters(codec="utf-8"), max_size=9)
-        for each in fields(DpParams)
-    },
-)
-
-
-@given(parameters=PARAMETERS)
-def test_a_signed_statement_with_any_parameters_never_raises(parameters: dict[str, Any]) -> None:
-    draft, judge = standing_gate()
-    draft = copy.copy(draft)
-    draft.dp = replace(draft.dp, **parameters)
-    verdict = judge.judge(draft.reply(), frozenset())
-    assert isinstance(verdict, Admission) or verdict.reason in {Reason.PRIVACY_MISSTATED, Reason.GRANT_EXCEEDED}
-
-
-@given(payload=st.binary(max_size=200) | EDITS)
-def test_a_signed_payload_of_any_bytes_never_raises(payload: bytes | list[tuple[int, bytes, int]]) -> None:
-    draft, judge = standing_gate()
-    draft = copy.copy(draft)
-    update = payload if isinstance(payload, bytes) else edited(draft.envelope.update, payload)
-    draft.carry(update)
-    verdict = judge.judge(draft.reply(), frozenset())
-    assert isinstance(verdict, Refusal) or verdict.tensors.keys() == {"bias", "weight"}
-
-
-@given(
-    entries=st.lists(
-        st.tuples(
-            st.sampled_from(["bias", "weight", "", "__metadata__", "\ud800"]),
-            st.sampled_from(["I32", "F32", "F64", "F16", "BOOL", "C64", "I64", "STR", ""]),
-            st.lists(st.integers(0, 3) | st.sampled_from([-1, 2**31, 2**70]), max_size=3),
-            st.binary(max_size=16),
-        ),
-        max_size=3,
-    )
-)
-def test_a_signed_update_with_any_header_never_raises(entries: list[tuple[str, str, list[int], bytes]]) -> None:
-    draft, judge = standing_gate()
-    draft = copy.copy(draft)
-    draft.carry(safetensors(entries))
-    assert isinstance(judge.judge(draft.reply(), frozenset()), Admission | Refusal)

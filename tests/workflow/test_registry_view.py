@@ -58,7 +58,7 @@ def watched() -> tuple[Federation, Watched]:
 
 
 def test_an_empty_registry_is_read_without_its_events() -> None:
-    new = federation(Setup(sites=1))
+    new = federation(Setup(sites=2))
     new.record.events, new.record.state = [], RegistryState()
     ledger = Watched(new.ledger)
     assert RegistryView(ledger).current() == RegistryState()

@@ -284,7 +284,8 @@ class EmbeddedChain:
             yield
         except ValidationError as error:
             raise RefusedError(str(error)) from error
-        except (PyEVMError, EVMMissingData, RLPException) as error:
+        except (PyEVMError, EVMMissingData, RLPException, TypeError) as error:
+            # A flipped byte can turn an encoded string into a list, which py-evm takes for a number: TypeError.
             raise InputError(
                 f"{self._database.path} is damaged", got=repr(error), remedy="restore it from a copy"
             ) from error

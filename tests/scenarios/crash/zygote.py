@@ -25,9 +25,10 @@ from tests.scenarios.genuine import untracked
 
 
 class DyingJournal(FileJournal):
-    """A journal that takes its process with it."""
+    """A journal that takes its process with it; with SIGSTOP for a `blow` the process can be woken again."""
 
     kills: frozenset[tuple[str, str, int]] = frozenset()
+    blow: signal.Signals = signal.SIGKILL
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -41,7 +42,7 @@ class DyingJournal(FileJournal):
 
     def _die_at(self, step: str, moment: str, count: int) -> None:
         if (step, moment, count) in self.kills:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self.blow)
 
 
 def ignore(_: Event) -> None:
