@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +17,7 @@ from fedchain.core.messages import UNBOUNDED
 from fedchain.core.policy import GrantKind
 from fedchain.core.privacy import MICRO, Release, micro_epsilon
 from fedchain.ports.site_state import ChargeKey
+from fedchain.ports.training import Spent
 from tests.doubles.power import PowerCutError, at
 from tests.doubles.training import AddingAccountant
 from tests.workflow.hospital import MODEL, TRAINING, world
@@ -154,3 +157,40 @@ def test_spending_never_passes_the_grant_however_runs_attempts_and_crashes_inter
         in_run = micro_epsilon(here.accountant.spent([each for key, each in out if key.run == run], 1e-5).epsilon)
         claimed = max(charge.run_micro_epsilon for charge in here.state.charged.values() if charge.key.run == run)
         assert in_run <= claimed <= grant * MICRO
+
+
+@dataclass(slots=True)
+class Meeting:
+    """An accountant whose callers wait for each other before they price: two at once, unless a lock keeps one out."""
+
+    accountant: AddingAccountant
+    together: threading.Barrier
+
+    def spent(self, releases: Sequence[Release], delta: float) -> Spent:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            self.together.wait(timeout=0.2)
+        return self.accountant.spent(releases, delta)
+
+    def calibrate(self, *, epsilon: float, delta: float, batches_per_epoch: int, steps: int) -> int:
+        return self.accountant.calibrate(epsilon=epsilon, delta=delta, batches_per_epoch=batches_per_epoch, steps=steps)
+
+
+def test_of_two_runs_that_want_the_last_of_a_grant_at_once_one_gets_it() -> None:
+    here = world(grant=3.0)
+    meeting = Meeting(here.accountant, threading.Barrier(2))
+    refusals: list[str] = []
+
+    def contribute(run: bytes) -> None:
+        try:
+            replace(here.site, accountant=meeting).contribute(here.task(run=run), MODEL)
+        except PolicyError as error:
+            refusals.append(str(error))
+
+    threads = [threading.Thread(target=contribute, args=(run,)) for run in (b"\x0a" * 32, b"\x0b" * 32)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refusals) == 1
+    assert [charge.micro_epsilon_total for charge in here.state.charged.values()] == [2 * MICRO]
+    assert len(here.state.releases) == 1
