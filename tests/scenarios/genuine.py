@@ -65,22 +65,22 @@ class Genuine:
         return {(pin.run.hex(), pin.round) for pin in self.trust.pins if pin.run == run and pin.round >= since}
 
 
-def run_quietly(config: ExperimentConfig, home: Path) -> bytes:
+def ignore(event: Event) -> None:
+    """Watch nothing."""
+
+
+def run_quietly(config: ExperimentConfig, home: Path, watcher: Watcher = ignore) -> bytes:
     """Run an experiment without tracking, which is a process of its own; return the run's id."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fedchain.wiring.simulation, "tracked", untracked)
-        summary = simulate(config, home, _ignored, fresh=False)
+        summary = simulate(config, home, watcher, fresh=False)
     return bytes.fromhex(summary.run.removeprefix("0x"))
 
 
 @contextlib.contextmanager
 def untracked(folder: Path, uri: str, warn: Callable[[str], None]) -> Iterator[Watcher]:
     """Stands where MLflow's watcher stands."""
-    yield _ignored
-
-
-def _ignored(event: Event) -> None:
-    pass
+    yield ignore
 
 
 def withdraw_consent(home: Path, hospital: str) -> None:

@@ -60,8 +60,11 @@ def name_of(event: LedgerEvent) -> str:
 
 
 def test_a_record_told_anew_without_a_lie_is_the_genuine_one(stage: Stage, history: History, genuine: Genuine) -> None:
-    heads = [event.round_hash for event in history.events if isinstance(event, LinkEvent)]
+    links = [event for event in history.events if isinstance(event, LinkEvent)]
+    heads = [event.round_hash for event in links]
 
+    refused = {event.link.run: event.link.rejected for event in links if event.link.round == 1}
+    assert refused == dict(zip(genuine.runs, (0, 1), strict=True)), "the second run refuses who withdrew"
     assert [event.round_hash for event in stage.ledger.events() if isinstance(event, LinkEvent)] == heads
     assert judged(stage.ledger, stage.store, genuine.trust).verdict is Verdict.VERIFIED
 

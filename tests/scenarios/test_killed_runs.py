@@ -9,11 +9,12 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from fedchain.adapters.site_database import SiteDatabase
 from fedchain.adapters.training.accounting import PrvAccountant
 from fedchain.config import ExperimentConfig, PrivacyConfig
 from fedchain.core.lineage import Verdict
-from fedchain.ports.journal import Step
+from fedchain.ports.journal import Entry, Step
 from fedchain.ports.site_state import SiteState
 from fedchain.wiring.hospitals import dataset_of, load
 from fedchain.wiring.parties import read_ledger
@@ -46,6 +47,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PLAIN = replace(SMALL, seed=7)
 PRIVATE = replace(SMALL, seed=7, privacy=PrivacyConfig("dp", 8.0, 1e-5, 1.0))
 MOMENTS = ("before", "after")
+SHARES = 4
+"""Parts that the sweep over later entries is cut into, for several workers."""
 Kill = tuple[str, str, int]
 
 
@@ -59,12 +62,13 @@ class Zygote:
             command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def run(self, config: ExperimentConfig, home: Path, *kills: Kill) -> int:
-        """Return the wait status of a process that ran the experiment."""
+    def run(self, config: ExperimentConfig, home: Path, *kills: Kill, alarm_s: float = 0.0) -> int:
+        """Return the wait status of a process that ran the experiment, until one of the kills or the alarm."""
         pipe_in, pipe_out = self._process.stdin, self._process.stdout
         assert pipe_in is not None
         assert pipe_out is not None
-        pipe_in.write(json.dumps({"home": str(home), "config": config.canonical().decode(), "kills": kills}) + "\n")
+        request = {"home": str(home), "config": config.canonical().decode(), "kills": kills, "alarm_s": alarm_s}
+        pipe_in.write(json.dumps(request) + "\n")
         pipe_in.flush()
         return int(pipe_out.readline())
 
@@ -103,25 +107,30 @@ def check_everything(home: Path) -> None:
     """The second run is complete, it is the only second run, and every invariant holds."""
     rows = runs(home)
     assert [(row.state, row.rounds_ended) for row in rows] == [("finished", 1), ("finished", 2)]
-    found = verify(home, run=None, heads=(), trust=home / "trust.json", scrub=True)
-    assert (found.verdict, found.findings) == (Verdict.VERIFIED, ())
-    opened = open_home(home)
-    store = EmbeddedStore(opened.store)
-    journals = [read_journal(opened.journal(row.run)) for row in rows]
-    promises = [body.promise for entries in journals for body in map(body_of, entries) if isinstance(body, Accepted)]
-    with read_ledger(opened) as ledger:
-        one_seal_a_round(ledger)
-        every_promise_is_kept_once(ledger, store, promises)
-        no_update_enters_twice(ledger, store)
-        every_model_is_what_its_updates_add_up_to(ledger, store)
-        states = site_states(home)
-        all_that_left_was_charged(ledger, store, states, PrvAccountant(), 1e-5)
+    journals, states = check_invariants(home)
     for dataset, state in states.items():
         keys = [charge.key for charge in state.charges(dataset)]
         assert len(keys) == len(set(keys)) == 3, "one charge an attempt: one round of the first run, two of the second"
     final = RunState.replay(journals[1])
     assert set(final.receipts) == set(final.sealed), "every link is co-signed"
     assert sum(entry.step is Step.SEALED for entry in journals[1]) == len(final.sealed) == 3
+
+
+def check_invariants(home: Path) -> tuple[list[Sequence[Entry]], dict[bytes, SiteState]]:
+    """The record is verified and every invariant holds; return the runs' journals and the sites' states."""
+    found = verify(home, run=None, heads=(), trust=home / "trust.json", scrub=True)
+    assert (found.verdict, found.findings) == (Verdict.VERIFIED, ())
+    opened = open_home(home)
+    store, states = EmbeddedStore(opened.store), site_states(home)
+    journals: list[Sequence[Entry]] = [read_journal(opened.journal(row.run)) for row in runs(home)]
+    promises = [body.promise for entries in journals for body in map(body_of, entries) if isinstance(body, Accepted)]
+    with read_ledger(opened) as ledger:
+        one_seal_a_round(ledger)
+        every_promise_is_kept_once(ledger, store, promises)
+        no_update_enters_twice(ledger, store)
+        every_model_is_what_its_updates_add_up_to(ledger, store)
+        all_that_left_was_charged(ledger, store, states, PrvAccountant(), 1e-5)
+    return journals, states
 
 
 def site_states(home: Path) -> dict[bytes, SiteState]:
@@ -160,6 +169,40 @@ def test_every_step_survives_one_kill_and_a_second_one_while_recovering(
     if again != 0:
         assert zygote.run(PLAIN, home) == 0
     check_everything(home)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", range(SHARES))
+def test_every_later_entry_of_a_step_survives_a_kill_too(
+    share: int, zygote: Zygote, before_the_run: Path, tmp_path: Path
+) -> None:
+    whole = tmp_path / "whole"
+    shutil.copytree(before_the_run, whole)
+    assert zygote.run(PLAIN, whole) == 0
+    entries = [entry.step for entry in read_journal(open_home(whole).journal(runs(whole)[1].run))]
+    later = [(step, entries[: index + 1].count(step)) for index, step in enumerate(entries)]
+    for index, (step, occurrence) in enumerate(each for each in later if each[1] > 1):
+        if index % SHARES == share:
+            home = tmp_path / f"{step}-{occurrence}"
+            shutil.copytree(before_the_run, home)
+            assert killed(zygote.run(PLAIN, home, (step, MOMENTS[index // SHARES % 2], occurrence)))
+            assert zygote.run(PLAIN, home) == 0
+            check_everything(home)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
+def test_kills_at_any_moment_from_an_empty_home_on_lose_and_repeat_nothing(
+    seed: int, zygote: Zygote, tmp_path: Path
+) -> None:
+    home, draw = tmp_path / "home", random.Random(seed)
+    statuses = [zygote.run(PLAIN, home, alarm_s=draw.uniform(0.02, 1.2)) for _ in range(8)]
+    survived = [status for status in statuses if not (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM)]
+    assert len(survived) < len(statuses)
+    assert set(survived) <= {0}
+    assert zygote.run(PLAIN, home) == 0
+    assert {row.state for row in runs(home)} == {"finished"}
+    check_invariants(home)
 
 
 @pytest.mark.slow

@@ -1,9 +1,10 @@
 """Imports everything once, then forks a process for each run that is asked for on standard input.
 
-A request is a JSON line {"home", "config" (canonical JSON), "kills": [[step, moment, occurrence], ...]}: the child runs
-the experiment in the home and kills itself (SIGKILL) before or after its journal's n-th append of that step. The answer
-is a line with the child's wait status. The children are processes of their own, and production code has no hook: the
-journal is wrapped here.
+A request is a JSON line {"home", "config" (canonical JSON), "kills": [[step, moment, occurrence], ...], "alarm_s"}: the
+child runs the experiment in the home and kills itself (SIGKILL) before or after its journal's n-th append of that step;
+after `alarm_s` seconds, if they are not 0, the kernel ends it wherever it is (SIGALRM, which nothing handles). The
+answer is a line with the child's wait status. The children are processes of their own, and production code has no hook:
+the journal is wrapped here.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 
 from fedchain.adapters.journal_file import FileJournal
@@ -66,8 +68,11 @@ def serve() -> None:
         if child == 0:
             status = 70
             try:
+                signal.setitimer(signal.ITIMER_REAL, float(request["alarm_s"]))
                 run(config, Path(request["home"]), kills)
                 status = 0
+            except Exception:  # noqa: BLE001 - the child's outermost edge: it must never return to the loop
+                traceback.print_exc()
             finally:
                 sys.stderr.flush()
                 os._exit(status)
