@@ -94,7 +94,10 @@ class RejectedReply:
 
 @dataclass(frozen=True, slots=True)
 class RoundManifest:
-    """What one link of the chain consists of. `kind` is the link's; `reason` is empty unless the round was aborted."""
+    """What one link of the chain consists of. `kind` is the link's; `reason` is empty unless the round was aborted.
+
+    `registry_head` is the registry's head that the outcome was decided by; the link's hash binds the one at sealing.
+    """
 
     format: str
     run_manifest: str
@@ -111,3 +114,4 @@ class RoundManifest:
     opened_at: int
     deadline: int
     closed_at: int
+    registry_head: bytes

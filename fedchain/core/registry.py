@@ -1,14 +1,13 @@
 """The registry's state, replayed from its events: organisations, devices, datasets, consents, and the rolling head.
 
 The rules are those of `contracts/src/FedRegistry.sol`, so a replay finds what the contract would have refused.
-Revocations and withdrawals remember when they were recorded: an update that was closed into a round before is not
-undone by them.
+What counts for a round is the state that its decision saw: the round's manifest names that head.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from fedchain.core.digest import ZERO, Digest
 from fedchain.core.eip712 import Domain, signing_digest
@@ -26,7 +25,6 @@ from fedchain.core.record import next_registry_head
 from fedchain.core.signatures import recover
 
 T = TypeVar("T")
-NEVER: Final = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +37,7 @@ class Device:
     organisation: bytes
     valid_from: int
     valid_until: int
-    revoked_at: int = NEVER
-    revocation_recorded: int = NEVER
+    revoked_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +53,7 @@ class Consent:
     """The newest grant for a dataset and its withdrawal if there is one."""
 
     grant: ConsentGrant
-    withdrawn_at: int = NEVER
-    withdrawal_recorded: int = NEVER
+    withdrawn_at: int | None = None
 
 
 @dataclass(slots=True)
@@ -129,9 +125,9 @@ class RegistryState:
 
     def _revoke_device(self, message: RevokeDevice, at: int) -> None:
         device = self.devices[message.device]
-        _require(device.revocation_recorded == NEVER, "device is revoked once", message)
+        _require(device.revoked_at is None, "device is revoked once", message)
         _require(message.at <= device.valid_until, "revocation starts within the window", message)
-        self.devices[message.device] = replace(device, revoked_at=max(message.at, at), revocation_recorded=at)
+        self.devices[message.device] = replace(device, revoked_at=max(message.at, at))
 
     def _register_dataset(self, message: RegisterDataset) -> None:
         _require(any(message.dataset) and message.nominal_size > 0, "dataset and size are not zero", message)
@@ -146,24 +142,19 @@ class RegistryState:
 
     def _withdraw(self, message: ConsentWithdraw, at: int) -> None:
         consent = _known(self.consents.get(message.dataset), "a grant exists", message)
-        _require(consent.withdrawal_recorded == NEVER, "grant is withdrawn once", message)
+        _require(consent.withdrawn_at is None, "grant is withdrawn once", message)
         _require(message.at <= consent.grant.until, "withdrawal starts within the window", message)
-        withdrawn = replace(consent, withdrawn_at=max(message.at, at), withdrawal_recorded=at)
-        self.consents[message.dataset] = withdrawn
+        self.consents[message.dataset] = replace(consent, withdrawn_at=max(message.at, at))
 
-    def is_device_valid(self, address: bytes, *, at: int, as_of: int) -> bool:
-        """Tell whether a key may sign for a deadline `at`, given what was recorded up to `as_of` (seconds)."""
+    def is_device_valid(self, address: bytes, *, at: int) -> bool:
+        """Tell whether a key may sign for a deadline `at` (seconds)."""
         device = self.devices.get(address)
-        if device is None or not device.valid_from <= at < device.valid_until:
-            return False
-        return device.revocation_recorded > as_of or at < device.revoked_at
+        return device is not None and _spans(device.valid_from, device.valid_until, device.revoked_at, at)
 
-    def consent(self, dataset: bytes, *, at: int, as_of: int) -> ConsentGrant | None:
-        """Return the consent that covers a deadline `at`, given what was recorded up to `as_of`, or None."""
+    def consent(self, dataset: bytes, *, at: int) -> ConsentGrant | None:
+        """Return the consent that covers a deadline `at` (seconds), or None."""
         consent = self.consents.get(dataset)
-        if consent is None or not consent.grant.from_ <= at < consent.grant.until:
-            return None
-        if consent.withdrawal_recorded <= as_of and at >= consent.withdrawn_at:
+        if consent is None or not _spans(consent.grant.from_, consent.grant.until, consent.withdrawn_at, at):
             return None
         return consent.grant
 
@@ -188,6 +179,11 @@ def check_authority(state: RegistryState, domain: Domain, message: RegistryMessa
     if signer != admin:
         raise IntegrityError("registry signature", expected=f"0x{admin.hex()}", got=f"0x{signer.hex()}")
     return True
+
+
+def _spans(first: int, end: int, ended: int | None, at: int) -> bool:
+    """Tell whether a second lies in the window [first, end), cut short from `ended` on."""
+    return first <= at < (end if ended is None else min(end, ended))
 
 
 def _require(holds: bool, rule: str, message: RegistryMessage) -> None:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fedchain.core.digest import ZERO
 from fedchain.core.errors import IntegrityError
+from fedchain.core.messages import ConsentGrant, RegistryMessage
 from fedchain.core.record import LinkContext, LinkKind, head_slot, round_hash
-from fedchain.core.registry import RegistryState, check_authority
+from fedchain.core.registry import check_authority
 from fedchain.ports.ledger import Ledger, LedgerEvent, LedgerIdentity, LinkEvent, RegistryEvent
 from fedchain.workflow.audit_report import Report
+from fedchain.workflow.registry_history import RegistryHistory
 
 
 @dataclass(frozen=True, slots=True)
 class ChainedLink:
-    """A link with the hash that the verifier computed and the registry as it was when the link was recorded."""
+    """A link with the hash that the verifier computed, and the registry: `actions` were recorded before the link."""
 
     event: LinkEvent
     round_hash: bytes
-    registry: RegistryState
+    registry: RegistryHistory
+    actions: int
 
 
 def audit_chain(ledger: Ledger, report: Report) -> list[ChainedLink]:
@@ -39,35 +41,35 @@ def audit_chain(ledger: Ledger, report: Report) -> list[ChainedLink]:
 
 
 def _audit_events(ledger: Ledger, events: Sequence[LedgerEvent], report: Report) -> list[ChainedLink]:
-    links, state = _replay(ledger.identity(), events, report)
+    registry = RegistryHistory()
+    links = _replay(ledger.identity(), events, registry, report)
     head = ledger.registry_head()
-    if head != state.head:
-        report.fails("registry", run=b"", round_=0, expected=head, got=state.head)
+    if head != registry.present.head:
+        report.fails("registry", run=b"", round_=0, expected=head, got=registry.present.head)
     _audit_slots(ledger, links, report)
     return links
 
 
 def _replay(
-    identity: LedgerIdentity, events: Sequence[LedgerEvent], report: Report
-) -> tuple[list[ChainedLink], RegistryState]:
-    state, frozen = RegistryState(), RegistryState()
+    identity: LedgerIdentity, events: Sequence[LedgerEvent], registry: RegistryHistory, report: Report
+) -> list[ChainedLink]:
     newest: dict[bytes, ChainedLink] = {}
     links: list[ChainedLink] = []
     for event in events:
         match event:
             case RegistryEvent():
-                _audit_action(identity, state, event, report)
+                _audit_action(identity, registry, event, report)
             case LinkEvent():
-                if frozen.head != state.head:
-                    frozen = copy.deepcopy(state)
-                links.append(_audit_link(identity, frozen, event, newest, report))
-    return links, state
+                links.append(_audit_link(identity, registry, event, newest, report))
+    return links
 
 
-def _audit_action(identity: LedgerIdentity, state: RegistryState, event: RegistryEvent, report: Report) -> None:
+def _audit_action(identity: LedgerIdentity, registry: RegistryHistory, event: RegistryEvent, report: Report) -> None:
+    message = event.message
     try:
-        is_signed = check_authority(state, identity.registry, event.message, event.signature)
-        state.apply(event.message, event.at)
+        is_signed = check_authority(registry.present, identity.registry, message, event.signature)
+        _check_federation(identity, message)
+        registry.apply(message, event.at)
     except (IntegrityError, KeyError) as error:
         claim = "consent" if isinstance(error, IntegrityError) and "signature" in error.what else "registry"
         report.fails(claim, run=b"", round_=0, expected="an action that the contract's rules allow", got=error)
@@ -77,9 +79,15 @@ def _audit_action(identity: LedgerIdentity, state: RegistryState, event: Registr
         report.holds("consent")
 
 
+def _check_federation(identity: LedgerIdentity, message: RegistryMessage) -> None:
+    """Refuse a grant for another federation, as the contract does; the replayed state does not know its own."""
+    if isinstance(message, ConsentGrant) and message.federation != identity.federation:
+        raise IntegrityError("grant", expected="one for this federation", got=f"0x{message.federation.hex()}")
+
+
 def _audit_link(
     identity: LedgerIdentity,
-    registry: RegistryState,
+    registry: RegistryHistory,
     event: LinkEvent,
     newest: dict[bytes, ChainedLink],
     report: Report,
@@ -87,9 +95,9 @@ def _audit_link(
     link = event.link
     before = newest.get(link.run)
     last, previous = (0, ZERO) if before is None else (before.event.link.round, before.round_hash)
-    context = LinkContext(identity.rounds, identity.federation, previous, registry.head)
+    context = LinkContext(identity.rounds, identity.federation, previous, registry.present.head)
     computed = round_hash(link, context)
-    newest[link.run] = chained = ChainedLink(event, computed, registry)
+    newest[link.run] = chained = ChainedLink(event, computed, registry, registry.size())
     if before is not None and before.event.link.kind is LinkKind.CLOSED:
         report.fails("chain", run=link.run, round_=link.round, expected=f"the end at round {last}", got="another link")
     elif link.round != last + 1:

@@ -27,6 +27,7 @@ from fedchain.core.messages import ClientUpdate
 from fedchain.core.policy import DataPolicy
 from fedchain.core.privacy import unit_digest
 from fedchain.core.record import LinkKind
+from fedchain.core.registry import RegistryState
 from fedchain.core.rejection import Reason
 from fedchain.core.tensor_check import check_tensors
 from fedchain.core.tensors import IntTensors, TensorSchema, decode, encode, model_digest
@@ -166,10 +167,11 @@ class RoundAuditor:
         member = next((each for each in run.cohort if each.client == signer), None)
         if signer is None or member is None:
             raise Fault("update", "a signature of a cohort member", signer or "no valid signature")
-        if not chained.registry.is_device_valid(signer, at=manifest.deadline, as_of=_as_of(manifest)):
+        registry = _registry_at_decision(chained, manifest)
+        if not registry.is_device_valid(signer, at=manifest.deadline):
             raise Fault("update", "a key valid at the deadline", signer)
         self._message(header.message, manifest, run)
-        policy = self._consent(chained, manifest, member, header.message)
+        policy = self._consent(registry, manifest, member, header.message)
         for reason in (
             weight_refusal(header.message.weight, member),
             privacy_refusal(header, run.training, member.nominal_size, policy),
@@ -191,10 +193,9 @@ class RoundAuditor:
         same("configuration", (run.code_digest, run.config.digest, run.env_digest), identities)
 
     def _consent(
-        self, chained: ChainedLink, manifest: RoundManifest, member: CohortMember, message: ClientUpdate
+        self, registry: RegistryState, manifest: RoundManifest, member: CohortMember, message: ClientUpdate
     ) -> DataPolicy:
-        registry = chained.registry
-        consent = registry.consent(message.dataset, at=manifest.deadline, as_of=_as_of(manifest))
+        consent = registry.consent(message.dataset, at=manifest.deadline)
         if consent is None:
             raise Fault("consent", "a consent in force at the deadline", f"none for dataset 0x{message.dataset.hex()}")
         policy = self._policies[member.policy.cid]
@@ -275,6 +276,15 @@ class RoundAuditor:
             raise Fault(claim, f"a {cls.__name__}", error) from error
 
 
-def _as_of(manifest: RoundManifest) -> int:
-    """Until when revocations and withdrawals count: closing is the aggregator's word, opening the sites' too."""
-    return max(manifest.opened_at, manifest.closed_at)
+def _registry_at_decision(chained: ChainedLink, manifest: RoundManifest) -> RegistryState:
+    """Return the registry that the outcome was decided by.
+
+    The manifest names it, which is the aggregator's word. It may not lie behind the opening, whose second the sites
+    signed, nor ahead of the seal.
+    """
+    registry = chained.registry
+    size, least = registry.size_at(manifest.registry_head), registry.recorded_before(manifest.opened_at)
+    if size is None or not least <= size <= chained.actions:
+        span = f"a registry head between the opening (action {least}) and the seal (action {chained.actions})"
+        raise Fault("registry", span, "one of another time" if size is None else f"action {size}")
+    return registry.state(size)

@@ -14,7 +14,7 @@ from fedchain.core.errors import InputError
 from fedchain.core.messages import ConsentGrant, RegisterDataset, RegisterDevice
 from fedchain.core.policy import DataPolicy
 from fedchain.core.privacy import unit_digest
-from fedchain.core.registry import NEVER, Dataset, RegistryState
+from fedchain.core.registry import Dataset, RegistryState
 from fedchain.ports.ledger import Ledger, Registry
 from fedchain.ports.signer import Signer
 from fedchain.workflow.registry_view import RegistryView
@@ -77,7 +77,7 @@ def _is_granted(state: RegistryState, applicant: Applicant, now: int) -> bool:
     if consent is None:
         return False
     stands = consent.grant.until > now and consent.grant.policy == applicant.policy.digest()
-    return stands or consent.withdrawn_at != NEVER
+    return stands or consent.withdrawn_at is not None
 
 
 def _grant(federation: bytes, applicant: Applicant, now: int) -> ConsentGrant:

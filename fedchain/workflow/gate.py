@@ -29,7 +29,7 @@ from fedchain.core.privacy import (
     batches_per_epoch,
     unit_digest,
 )
-from fedchain.core.registry import NEVER, RegistryState
+from fedchain.core.registry import RegistryState
 from fedchain.core.rejection import Reason
 from fedchain.core.signatures import recover
 from fedchain.core.task import LocalTraining, Task, UpdateHeader
@@ -104,7 +104,7 @@ class Gate:
         reason = self._place_refusal(header)
         if reason is not None:
             return reason
-        if not self.registry.is_device_valid(signer, at=task.deadline, as_of=NEVER):
+        if not self.registry.is_device_valid(signer, at=task.deadline):
             return Reason.KEY_NOT_VALID
         if signer in admitted:
             return Reason.DUPLICATE
@@ -130,7 +130,7 @@ class Gate:
 
     def coverage_refusal(self, header: UpdateHeader, signer: bytes) -> Reason | None:
         """Return why the registry, as it is now, no longer covers an admitted update, or None."""
-        if not self.registry.is_device_valid(signer, at=self.task.deadline, as_of=NEVER):
+        if not self.registry.is_device_valid(signer, at=self.task.deadline):
             return Reason.KEY_NOT_VALID
         return self._consent_refusal(header, signer)
 
@@ -140,7 +140,7 @@ class Gate:
         dataset = self.registry.datasets.get(message.dataset)
         if member is None or dataset is None or dataset.organisation != device.organisation:
             return Reason.NO_CONSENT
-        consent = self.registry.consent(message.dataset, at=self.task.deadline, as_of=NEVER)
+        consent = self.registry.consent(message.dataset, at=self.task.deadline)
         policy = self.policies.get(member.policy.digest)
         if consent is None or policy is None or not is_covered(message, consent, member, policy):
             return Reason.NO_CONSENT

@@ -18,11 +18,12 @@ from fedchain.workflow.run_state import Accepted
 class Outcome:
     """How a round ends: its kind and model, what was accepted, what was refused at the end, and why it was aborted.
 
-    `at` is the second up to which the registry was looked at.
+    It was decided in the second `at`, by the registry as it was at `registry_head`.
     """
 
     kind: LinkKind
     at: int
+    registry_head: bytes
     model: ArtifactRef
     accepted: tuple[Accepted, ...]
     refused: tuple[RejectedReply, ...]

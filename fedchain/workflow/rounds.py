@@ -241,13 +241,13 @@ class RoundMachine:
         if lost:
             total = self._sum_of(covered)
         if len(covered) < self._manifest.min_clients:
-            return self._abort(opened, gate.now, covered, lost, "cohort-too-small")
+            return self._abort(opened, gate, covered, lost, "cohort-too-small")
         try:
             new = encode(total.apply_to(decode(model), FixedPoint(self._manifest.fraction_bits, self._manifest.width)))
         except ModelOutOfRangeError:
-            return self._abort(opened, gate.now, covered, lost, "model-out-of-range")
+            return self._abort(opened, gate, covered, lost, "model-out-of-range")
         reference = ArtifactRef(self._with.store.put(new).text, model_digest(new))
-        return self._end(opened, Outcome(LinkKind.SEALED, gate.now, reference, covered, lost, ""))
+        return self._end(opened, Outcome(LinkKind.SEALED, gate.now, gate.registry.head, reference, covered, lost, ""))
 
     def _withdrawn(self, accepted: Accepted, reason: Reason) -> RejectedReply:
         header, payload = document.to_bytes(accepted.header), self._with.store.get(Cid.parse(accepted.payload_cid))
@@ -256,10 +256,12 @@ class RoundMachine:
         )
 
     def _abort(
-        self, opened: Opened, now: int, covered: Sequence[Accepted], lost: Sequence[RejectedReply], reason: str
+        self, opened: Opened, gate: Gate, covered: Sequence[Accepted], lost: Sequence[RejectedReply], reason: str
     ) -> Decided:
         refused = (*lost, *(self._withdrawn(each, Reason.ROUND_ABORTED) for each in covered))
-        return self._end(opened, Outcome(LinkKind.ABORTED, now, opened.base_model, (), refused, reason))
+        return self._end(
+            opened, Outcome(LinkKind.ABORTED, gate.now, gate.registry.head, opened.base_model, (), refused, reason)
+        )
 
     def _close(self) -> Decided:
         now = self._with.clock.now()
@@ -269,7 +271,7 @@ class RoundMachine:
         task = self._task(opened)
         for reply in self._with.cohort.late():
             self._receive(task, reply, None)
-        return self._end(opened, Outcome(LinkKind.CLOSED, now, model, (), (), ""))
+        return self._end(opened, Outcome(LinkKind.CLOSED, now, self._registry.current().head, model, (), (), ""))
 
     def _manifest_of(self, opened: Opened, outcome: Outcome) -> RoundManifest:
         return RoundManifest(
@@ -288,6 +290,7 @@ class RoundMachine:
             opened_at=opened.opened_at,
             deadline=opened.deadline,
             closed_at=outcome.at,
+            registry_head=outcome.registry_head,
         )
 
     def _end(self, opened: Opened, outcome: Outcome) -> Decided:

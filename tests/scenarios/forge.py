@@ -260,7 +260,8 @@ class Forger:
         base = self._models.get(genuine.run, run.initial_model)
         devices = {each.header.message.dataset: signer_of(each.header) or NOBODY for each in genuine.accepted}
         accepted = tuple(self._restated(each, run, base) for each in genuine.accepted)
-        told = self.forgery.round(replace(genuine, run_manifest=cid, base_model=base, model=base, accepted=accepted))
+        told = replace(genuine, run_manifest=cid, base_model=base, model=base, accepted=accepted)
+        told = self.forgery.round(replace(told, registry_head=self.stage.ledger.registry_head()))
         if self.forgery.plays_devices:
             signed = [self._signed(each, devices.get(each.header.message.dataset, NOBODY)) for each in told.accepted]
             told = replace(told, accepted=tuple(sorted(signed, key=lambda each: signer_of(each.header) or NOBODY)))

@@ -90,6 +90,16 @@ def rewrite(new: Federation, round_: int, change: Callable[[RoundManifest], Roun
     relink(new, round_, **{name: getattr(link, name) for name in RoundLink.__slots__ if name not in {"run", "round"}})
 
 
+def repin(new: Federation) -> None:
+    """Let every manifest say that it was decided by the registry as it stood when its link was recorded."""
+    for event in new.links():
+        head = ZERO
+        for each in new.record.events[: _index(new, event.link.round)]:
+            if isinstance(each, RegistryEvent):
+                head = next_registry_head(head, each.message, each.at)
+        rewrite(new, event.link.round, lambda manifest, head=head: replace(manifest, registry_head=head))  # type: ignore[misc]
+
+
 def rewrite_plan(new: Federation, change: Callable[[RunManifest], RunManifest]) -> None:
     """Put another run manifest in its place in every round."""
     cid = new.store.put(document.to_bytes(change(new.plan.manifest))).text

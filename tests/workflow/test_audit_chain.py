@@ -16,7 +16,7 @@ from fedchain.workflow.audit_chain import audit_chain
 from fedchain.workflow.audit_report import Report
 from tests.doubles.ledger import MemoryLedger
 from tests.scenarios.federation import IDENTITY, RUN, Federation
-from tests.workflow.forgery import alter_event, finished, relink, reseal
+from tests.workflow.forgery import alter_event, finished, relink, repin, reseal
 
 LINKS = (-3, -2, -1)
 """Where the three links stand among the events: the registry's actions came before."""
@@ -113,17 +113,37 @@ def test_a_run_cut_short_and_sealed_anew_contradicts_only_the_pins() -> None:
 # ------------------------------------------------------------------ the registry
 
 
-@pytest.mark.parametrize("is_resealed", [False, True], ids=["as it stands", "sealed anew"])
+@pytest.mark.parametrize("remake", [None, reseal, repin], ids=["as it stands", "sealed anew", "manifests made anew"])
 @pytest.mark.parametrize("index", range(12))
-def test_a_dropped_registry_action_is_a_finding_of_the_registry(index: int, is_resealed: bool) -> None:
+def test_a_dropped_registry_action_is_a_finding_of_the_registry(
+    index: int, remake: Callable[[Federation], None] | None
+) -> None:
     new = finished()
     del new.record.events[index]
-    if is_resealed:
-        reseal(new)
+    if remake is not None:
+        remake(new)
     claims = {claim for claim, _ in found(new)}
     # The last action of a site leaves no gap in its nonces: then its updates stand without consent.
-    is_last = index % 4 == 3 and is_resealed
+    is_last = index % 4 == 3 and remake is repin
     assert ("consent" if is_last else "registry") in claims
+
+
+@pytest.mark.parametrize("act", [Federation.revoke_device, Federation.withdraw_consent], ids=["device", "consent"])
+def test_an_action_dated_before_the_one_before_it_is_a_finding(act: Callable[[Federation, int], None]) -> None:
+    new = finished()
+    act(new, 0)
+    new.record.events[-1] = replace(new.record.events[-1], at=1)
+    reseal(new)
+    assert ("registry", 0) in found(new)
+
+
+def test_a_grant_for_another_federation_is_a_finding() -> None:
+    new = finished()
+    grant = replace(new.grant_of(0), nonce=4, federation=b"\x0f" * 32)
+    signature = new.members[0].admin.sign(signing_digest(IDENTITY.registry, grant))
+    new.record.events.append(RegistryEvent(grant, signature, new.clock.now(), b""))
+    reseal(new)
+    assert ("registry", 0) in found(new)
 
 
 def test_an_altered_time_of_an_action_moves_every_hash_after_it() -> None:

@@ -13,6 +13,7 @@ from fedchain.core.lineage import Verdict
 from fedchain.core.manifest import ArtifactRef, RoundManifest, RunManifest
 from fedchain.core.messages import UNBOUNDED, ConsentWithdraw, RegistryMessage, RevokeDevice
 from fedchain.core.record import LinkKind
+from fedchain.core.registry import RegistryState
 from fedchain.core.tensors import encode, model_digest
 from fedchain.ports.ledger import RegistryEvent
 from tests.scenarios.federation import IDENTITY, Federation, Setup
@@ -23,6 +24,7 @@ from tests.workflow.forgery import (
     reaccept,
     relink,
     repay,
+    repin,
     reseal,
     restate,
     rewrite,
@@ -89,8 +91,27 @@ def act_before_round_one(action: Callable[[Federation], RegistryMessage]) -> Act
         at = new.manifest(1).opened_at
         new.record.events.insert(12, RegistryEvent(message, signature, at, b""))
         reseal(new)
+        repin(new)
 
     return act
+
+
+def decided_by(change: Callable[[Federation], bytes]) -> Act:
+    """Let round 2 say that it was decided by another head of the registry."""
+    return lambda new: rewrite(new, 2, lambda each: replace(each, registry_head=change(new)))
+
+
+def head_after_the_seal(new: Federation) -> bytes:
+    new.revoke_device(0)
+    return new.ledger.registry_head()
+
+
+def head_before_the_grants(new: Federation) -> bytes:
+    state = RegistryState()
+    for event in new.record.events[:3]:
+        assert isinstance(event, RegistryEvent)
+        state.apply(event.message, event.at)
+    return state.head
 
 
 def granting(**changes: object) -> Act:
@@ -159,6 +180,10 @@ CASES: list[tuple[str, int, str, Act]] = [
      act_before_round_one(lambda new: RevokeDevice(new.members[0].device.address, new.manifest(1).opened_at, 4))),
     ("configuration", 2, "under other code",
      lambda new: restate(new, 2, 0, lambda each: replace(each, code_digest=OTHER))),
+    # the registry that it was decided by
+    ("registry", 2, "a head that never was", decided_by(lambda _: OTHER)),
+    ("registry", 2, "the head of a later registry", decided_by(head_after_the_seal)),
+    ("registry", 2, "a head from before the round was opened", decided_by(head_before_the_grants)),
     # consents
     ("consent", 1, "was withdrawn before",
      act_before_round_one(
@@ -234,7 +259,8 @@ def test_a_fault_is_a_finding_of_its_round_under_its_claim(claim: str, round_: i
 
 def test_every_claim_of_a_round_can_fail_here() -> None:
     assert {claim for claim, *_ in CASES} == {
-        "manifest", "chain", "configuration", "update", "consent", "privacy", "payload", "rejection", "model",
+        "manifest", "chain", "configuration", "registry", "update", "consent", "privacy", "payload", "rejection",
+        "model",
     }  # fmt: skip
 
 

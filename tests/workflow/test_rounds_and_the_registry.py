@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -133,6 +134,27 @@ def test_a_key_revoked_while_the_round_is_being_decided_does_not_contradict_the_
         return False
 
     new.machine(revoke).run()
+    assert len(new.manifest(1).accepted) == 3
+    verified(new)
+
+
+@pytest.mark.parametrize("act", [Federation.withdraw_consent, Federation.revoke_device], ids=["consent", "device"])
+def test_what_is_taken_back_in_the_second_of_the_decision_does_not_contradict_the_record(
+    act: Callable[[Federation, int], None],
+) -> None:
+    new = federation(Setup(rounds=1))
+    crashed(new, "after journal decided")
+    act(new, 0)
+    new.run()
+    assert len(new.manifest(1).accepted) == 3
+    verified(new)
+
+
+def test_a_new_grant_between_decision_and_seal_does_not_contradict_the_record() -> None:
+    new = federation(Setup(rounds=1))
+    crashed(new, "after journal decided")
+    new.submit(0, replace(new.grant_of(0), micro_epsilon_grant=1))
+    new.run()
     assert len(new.manifest(1).accepted) == 3
     verified(new)
 
