@@ -73,18 +73,18 @@ class FlowerCohort:
             _message(node, "query.countersign", proof.round, COUNTERSIGN_S, document=document.to_bytes(proof))
             for node, proof in proofs
         ]
-        nodes: dict[str, int] = {}
-        for (node, _), message_id in zip(proofs, self._push(messages), strict=True):
+        asked: dict[str, tuple[int, int]] = {}
+        for (node, proof), message_id in zip(proofs, self._push(messages), strict=True):
             if message_id:
-                nodes[message_id] = node
+                asked[message_id] = node, proof.round
             else:
-                yield ReceiptReply(node, b"", b"", f"node {node}: {UNSENT}")
+                yield ReceiptReply(node, proof.round, b"", b"", f"node {node}: {UNSENT}")
         until = self.clock.now() + COUNTERSIGN_S
-        while nodes and self.clock.now() <= until:
-            replies = list(self.grid.pull_messages(list(nodes)))
+        while asked and self.clock.now() <= until:
+            replies = list(self.grid.pull_messages(list(asked)))
             for message in replies:
-                yield _receipt(nodes.pop(message.metadata.reply_to_message_id), message)
-            if nodes and not replies:
+                yield _receipt(*asked.pop(message.metadata.reply_to_message_id), message)
+            if asked and not replies:
                 self.pause(POLL_S)
 
     def _push(self, messages: Sequence[Message]) -> list[str | None]:
@@ -105,11 +105,11 @@ def _message(node: int, kind: str, round_: int, ttl: float | None, **body: bytes
     return Message(content, node, kind, ttl=ttl, group_id=str(round_))
 
 
-def _receipt(node: int, message: Message) -> ReceiptReply:
+def _receipt(node: int, round_: int, message: Message) -> ReceiptReply:
     if message.has_error():
-        return ReceiptReply(node, b"", b"", f"node {node}: {message.error.reason}")
+        return ReceiptReply(node, round_, b"", b"", f"node {node}: {message.error.reason}")
     record = _record(message)
-    return ReceiptReply(node, _bytes(record, "signer"), _bytes(record, "signature"), _text(record, "error"))
+    return ReceiptReply(node, round_, _bytes(record, "signer"), _bytes(record, "signature"), _text(record, "error"))
 
 
 def _record(message: Message) -> ConfigRecord:

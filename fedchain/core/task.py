@@ -82,10 +82,11 @@ class SignedUpdate:
 
 @dataclass(frozen=True, slots=True)
 class SignedPromise:
-    """An inclusion promise with the aggregator's signature."""
+    """An inclusion promise with the aggregator's signature; `attempt` says which of the site's updates it is about."""
 
     promise: InclusionPromise
     signature: bytes
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)

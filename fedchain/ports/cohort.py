@@ -25,9 +25,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptReply:
-    """A node's answer to a round proof: the site's device address and its signature over the RoundReceipt."""
+    """A node's answer to a round's proof: the site's device address and its signature over the RoundReceipt."""
 
     node: int
+    round: int
     signer: bytes
     signature: bytes
     error: str
@@ -52,5 +53,5 @@ class Cohort(Protocol):
         ...
 
     def countersign(self, proofs: Sequence[tuple[int, RoundProof]]) -> Iterator[ReceiptReply]:
-        """Send each node its proof of inclusion and yield the receipts."""
+        """Send nodes their proofs of inclusion, of one round or several, and yield the receipts; wait once for all."""
         ...

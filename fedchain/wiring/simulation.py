@@ -24,6 +24,7 @@ from fedchain.adapters.local_grid import LocalGrid
 from fedchain.adapters.system import SystemClock
 from fedchain.adapters.threads import run_all_on
 from fedchain.adapters.tracking import tracked, tracking_uri
+from fedchain.adapters.training.accounting import PrvAccountant
 from fedchain.config import ExperimentConfig
 from fedchain.core.cid import Cid
 from fedchain.core.task import LocalTraining
@@ -162,6 +163,7 @@ def prepared(config: ExperimentConfig, home: Path, watcher: Watcher, *, fresh: b
                 SystemClock(),
                 cohort,
                 watch,
+                PrvAccountant(),
                 run_all_on(config.strategy.aggregation_threads),
                 lambda state: write_trust(opened, record.ledger.identity(), pins_of(state)),
             ),

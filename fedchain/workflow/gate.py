@@ -36,6 +36,7 @@ from fedchain.core.task import LocalTraining, Task, UpdateHeader
 from fedchain.core.tensor_check import check_tensors
 from fedchain.core.tensors import IntTensors, TensorSchema
 from fedchain.ports.cohort import Reply
+from fedchain.workflow.spending import Spending
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ MAX_NAME: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What one attempt of one round admits. `policies` maps a policy digest to the policy.
+    """What one attempt of one round admits. `policies` maps a policy digest to the policy, `spending` is on record.
 
     All that the registry holds counts, whatever its block time: a ledger's clock may run ahead of this machine's.
     """
@@ -75,6 +76,7 @@ class Gate:
     manifest: RunManifest
     registry: RegistryState
     policies: dict[bytes, DataPolicy]
+    spending: Spending
     now: int
 
     def judge(self, reply: Reply, admitted: frozenset[bytes]) -> Admission | Refusal:
@@ -151,7 +153,10 @@ class Gate:
         policy = self.policies.get(header.message.policy)
         if member is None or policy is None:
             return Reason.NO_CONSENT
-        return privacy_refusal(header, self.task.training, member.nominal_size, policy)
+        reason = privacy_refusal(header, self.task.training, member.nominal_size, policy)
+        if reason is None and self.spending.is_understated(header, policy.delta_e12):
+            return Reason.PRIVACY_MISSTATED
+        return reason
 
     def _open(self, message: ClientUpdate, payload: bytes) -> IntTensors | Reason:
         if cid_of(payload).digest != message.payload_cid:

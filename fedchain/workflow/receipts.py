@@ -38,14 +38,10 @@ class Receipts:
         self._watcher = watcher
 
     def collect(self) -> None:
-        """Ask the members of every sealed link whose receipt is missing."""
-        for round_ in sorted(self._state.sealed):
-            asked = self._missing(round_)
-            if not asked:
-                continue
-            proofs = self._proofs(round_, asked)
-            for reply in self._cohort.countersign(proofs):
-                self._take(round_, reply)
+        """Ask the members of every sealed link whose receipt is missing, all at once: the gone are waited for once."""
+        proofs = [proof for round_ in sorted(self._state.sealed) for proof in self._proofs(round_)]
+        for reply in self._cohort.countersign(proofs) if proofs else ():
+            self._take(reply)
 
     def _missing(self, round_: int) -> list[Accepted]:
         signed = self._state.receipts.get(round_, {})
@@ -59,7 +55,10 @@ class Receipts:
             return max(sealed, key=lambda each: each.link.round).accepted if sealed else ()
         return decided.accepted
 
-    def _proofs(self, round_: int, asked: list[Accepted]) -> list[tuple[int, RoundProof]]:
+    def _proofs(self, round_: int) -> list[tuple[int, RoundProof]]:
+        asked = self._missing(round_)
+        if not asked:
+            return []
         decided, sealed = self._state.decided[round_], self._state.sealed[round_]
         leaves = [(each.header, each.signer, each.payload_cid) for each in decided.accepted]
         tree = updates_tree(self._identity.rounds, leaves)
@@ -88,7 +87,8 @@ class Receipts:
             proof=tree.proof(leaf) if included else (),
         )
 
-    def _take(self, round_: int, reply: ReceiptReply) -> None:
+    def _take(self, reply: ReceiptReply) -> None:
+        round_ = reply.round
         if reply.error:
             self._watcher(ReplyRejected(round_, f"node {reply.node}", reply.error))
             return

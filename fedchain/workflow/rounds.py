@@ -30,6 +30,7 @@ from fedchain.ports.journal import Journal
 from fedchain.ports.ledger import Ledger
 from fedchain.ports.signer import Signer
 from fedchain.ports.store import ArtifactStore
+from fedchain.ports.training import Accountant
 from fedchain.ports.watcher import (
     ReplyRejected,
     RoundEnded,
@@ -45,9 +46,13 @@ from fedchain.workflow.receipts import Receipts
 from fedchain.workflow.registry_view import RegistryView
 from fedchain.workflow.run_state import Accepted, Body, Decided, Finished, Opened, Rejected, RunState, Sealed, entry_of
 from fedchain.workflow.sealing import Sealer
+from fedchain.workflow.spending import recorded_spending
 
 MAX_ANONYMOUS_REJECTIONS = 3
 """Replies without a valid signature that are recorded per node and round; the rest are dropped."""
+
+MAX_REJECTIONS = 16
+"""Refused replies that are recorded per signer and round; an honest client has one for each late reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ class Instruments:
     clock: Clock
     cohort: Cohort
     watcher: Watcher
+    accountant: Accountant
     run_all: RunAll
     keep_receipts: Callable[[RunState], None]
 
@@ -91,6 +97,11 @@ class RoundMachine:
         self._identity = instruments.ledger.identity()
         self._registry = RegistryView(instruments.ledger)
         self._receipts = Receipts(self._identity, self.state, instruments.cohort, self._note, instruments.watcher)
+        self._spending = recorded_spending(
+            instruments.ledger, instruments.store, plan.manifest.run, instruments.accountant
+        )
+        for number in sorted(self.state.decided):
+            self._spend(self.state.decided[number])
         self._journal_lock = threading.Lock()
         self._errors: list[str] = []
         self._has_asked = False
@@ -196,14 +207,14 @@ class RoundMachine:
 
     def _gate(self, task: Task) -> Gate:
         now = self._with.clock.now()  # before the registry is read: what it holds up to then is in what is read
-        return Gate(task, self._manifest, self._registry.current(), self._plan.policies, now)
+        return Gate(task, self._manifest, self._registry.current(), self._plan.policies, self._spending, now)
 
     def _accept(self, task: Task, node: int, admission: Admission) -> Accepted:
         cid, header = admission.payload_cid, admission.header
         leaf = leaf_of(self._identity.rounds, header, admission.signer, cid.codec)
         promise = InclusionPromise(task.federation, task.run, task.round, leaf, task.deadline)
         signature = self._with.signer.sign(signing_digest(self._identity.rounds, promise))
-        signed = SignedPromise(promise, signature)
+        signed = SignedPromise(promise, signature, header.message.nonce)
         accepted = Accepted(task.round, node, admission.signer, header, cid.text, signed)
         self._note(accepted)
         totals = header.dp.run_micro_epsilon, header.message.micro_epsilon_total
@@ -212,8 +223,9 @@ class RoundMachine:
 
     def _reject(self, task: Task, reply: Reply, refusal: Refusal) -> None:
         anonymous = refusal.signer == NOBODY
-        earlier = [each for each in self.state.rejected if each.signer == NOBODY and each.node == reply.node]
-        if anonymous and len(earlier) >= MAX_ANONYMOUS_REJECTIONS:
+        most = MAX_ANONYMOUS_REJECTIONS if anonymous else MAX_REJECTIONS
+        same = [each for each in self.state.rejected if each.signer == refusal.signer]
+        if len([each for each in same if each.node == reply.node or not anonymous]) >= most:
             return
         rejected = self._rejected(refusal, reply)
         if rejected not in self.state.rejected:
@@ -300,9 +312,14 @@ class RoundMachine:
         link = link_of(manifest, cid, updates_tree(self._identity.rounds, leaves))
         decided = Decided(link, manifest.model, cid.text, manifest.reason, outcome.accepted, manifest.rejected)
         self._note(decided)
+        self._spend(decided)
         if link.kind is not LinkKind.CLOSED:
             self._with.watcher(RoundEnded(link.round, manifest.model.cid, link.model_digest.hex(), manifest.reason))
         return decided
+
+    def _spend(self, decided: Decided) -> None:
+        for each in decided.accepted:
+            self._spending.record(each.header)
 
     def _raise_if_stuck(self, decided: Decided) -> None:
         if decided.reason == "model-out-of-range":

@@ -89,37 +89,39 @@ class Site:
         return signed
 
     def accept_promise(self, signed: SignedPromise) -> None:
-        """Keep the aggregator's inclusion promise, after checking that it is the aggregator's.
+        """Keep the aggregator's inclusion promise, after checking that it is the aggregator's and about this site.
 
         Raises:
-            IntegrityError: if it is signed by another key.
+            IntegrityError: if it is signed by another key, or promises anything but the update that was released.
         """
-        digest = signing_digest(self.domain, signed.promise)
+        promise = signed.promise
+        digest = signing_digest(self.domain, promise)
         signer = recover(digest, signed.signature)
         if signer != self.aggregator:
             raise IntegrityError("inclusion promise", expected=f"0x{self.aggregator.hex()}", got=f"0x{signer.hex()}")
-        self.state.keep(Evidence.PROMISE, signed.promise.run, signed.promise.round, document.to_bytes(signed))
+        update = self._released(promise.run, promise.round, signed.attempt)
+        leaf = leaf_of(self.domain, update.header, self.device.address, cid_of(update.payload).codec)
+        if (promise.federation, promise.leaf) != (self.federation, leaf):
+            raise IntegrityError(
+                f"promise for round {promise.round}", expected=f"the leaf 0x{leaf.hex()}", got=f"0x{promise.leaf.hex()}"
+            )
+        self.state.keep(Evidence.PROMISE, promise.run, promise.round, document.to_bytes(signed))
 
     def countersign(self, proof: RoundProof) -> bytes:
         """Check a link and sign its RoundReceipt; return the signature.
 
-        A sealed round must hold this site's update; every link must follow the one that this site signed before, and
-        no round is signed with two hashes.
+        A sealed round must hold this site's update; every link must join the ones that this site signed before and
+        after it, and no round is signed with two hashes.
 
         Raises:
             IntegrityError: if the record contradicts what this site released or signed.
         """
         if proof.kind == LinkKind.SEALED:
             self._check_inclusion(proof)
-        before = self.state.kept(Evidence.RECEIPT, proof.run, proof.round - 1)
-        if before is not None and before != proof.previous_hash:
-            raise IntegrityError(
-                f"round {proof.round} does not follow the co-signed one", expected=before.hex(),
-                got=proof.previous_hash.hex(),
-            )  # fmt: skip
         context = LinkContext(self.domain, self.federation, proof.previous_hash, proof.registry_head)
         hash_ = round_hash(_link(proof), context)
-        self.state.keep(Evidence.RECEIPT, proof.run, proof.round, hash_)
+        self._check_neighbours(proof, hash_)
+        self.state.keep(Evidence.RECEIPT, proof.run, proof.round, hash_ + proof.previous_hash)
         receipt = RoundReceipt(self.federation, proof.run, proof.round, hash_)
         return self.device.sign(signing_digest(self.domain, receipt))
 
@@ -234,10 +236,7 @@ class Site:
         )
 
     def _check_inclusion(self, proof: RoundProof) -> None:
-        released = self.state.released(ChargeKey(proof.run, proof.round, proof.attempt))
-        if released is None:
-            raise IntegrityError(f"{self.name} released no update for round {proof.round}")
-        header = _unpack(released).header
+        header = self._released(proof.run, proof.round, proof.attempt).header
         leaf = leaf_of(self.domain, header, self.device.address, proof.payload_codec)
         if header.message.base_model != proof.base_model:
             raise IntegrityError(
@@ -245,6 +244,25 @@ class Site:
             )
         if not proves(proof.updates_root, leaf, proof.proof):
             raise IntegrityError(f"round {proof.round} does not include {self.name}'s update")
+
+    def _check_neighbours(self, proof: RoundProof, hash_: bytes) -> None:
+        """Compare a link with the co-signed ones next to it, which are kept as hash and previous hash."""
+        before = self.state.kept(Evidence.RECEIPT, proof.run, proof.round - 1)
+        after = self.state.kept(Evidence.RECEIPT, proof.run, proof.round + 1)
+        for expected, got in (
+            (None if before is None else before[:32], proof.previous_hash),
+            (None if after is None else after[32:], hash_),
+        ):
+            if expected is not None and expected != got:
+                raise IntegrityError(
+                    f"round {proof.round} does not follow the co-signed one", expected=expected.hex(), got=got.hex()
+                )
+
+    def _released(self, run: bytes, round_: int, attempt: int) -> SignedUpdate:
+        released = self.state.released(ChargeKey(run, round_, attempt))
+        if released is None:
+            raise IntegrityError(f"{self.name} released no update for round {round_}")
+        return _unpack(released)
 
 
 def check_training(training: LocalTraining) -> None:

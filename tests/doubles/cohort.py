@@ -64,9 +64,9 @@ class DirectCohort:
     def _receipt(self, node: int, proof: RoundProof) -> ReceiptReply:
         site = self.sites[node - 1]
         try:
-            return ReceiptReply(node, site.device.address, site.countersign(proof), "")
+            return ReceiptReply(node, proof.round, site.device.address, site.countersign(proof), "")
         except FedchainError as error:
-            return ReceiptReply(node, b"", b"", str(error))
+            return ReceiptReply(node, proof.round, b"", b"", str(error))
 
     def _ask(self, node: int, task: Task, model: bytes) -> Reply:
         try:

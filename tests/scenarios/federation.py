@@ -151,6 +151,7 @@ class Federation:
             self.clock,
             MortalCohort(cohort or self.cohort, self.power),
             self.events.append,
+            AddingAccountant(),
             self.setup.threads,
             self._keep,
         )

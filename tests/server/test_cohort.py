@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flwr.app import ConfigRecord, Message, RecordDict
 
@@ -161,7 +161,7 @@ def test_a_task_never_has_less_than_a_second_to_live() -> None:
 
 def test_a_promise_is_sent_to_its_node_and_nothing_waits_for_an_answer() -> None:
     world = World(ScriptedGrid({7: silence, 9: silence}))
-    promise = SignedPromise(InclusionPromise(bytes(32), bytes(32), 4, bytes(32), 5), b"signature")
+    promise = SignedPromise(InclusionPromise(bytes(32), bytes(32), 4, bytes(32), 5), b"signature", 1)
     world.cohort.promise(9, promise)
     (message,) = world.grid.sent
     assert (message.metadata.dst_node_id, message.metadata.message_type) == (9, "query.promise")
@@ -173,7 +173,7 @@ def test_a_promise_is_sent_to_its_node_and_nothing_waits_for_an_answer() -> None
 
 def test_a_promise_that_cannot_be_sent_is_dropped() -> None:
     world = World(ScriptedGrid({7: silence}, refused={7}))
-    world.cohort.promise(7, SignedPromise(InclusionPromise(bytes(32), bytes(32), 4, bytes(32), 5), b"signature"))
+    world.cohort.promise(7, SignedPromise(InclusionPromise(bytes(32), bytes(32), 4, bytes(32), 5), b"signature", 1))
     assert world.grid.sent == []
 
 
@@ -183,19 +183,28 @@ def test_receipts_come_as_they_arrive_under_their_nodes() -> None:
     world.grid.answers[6] = receipt
     replies = list(world.cohort.countersign([(node, PROOF) for node in (6, 7, 8, 9)]))
     assert replies == [
-        ReceiptReply(6, b"", b"", "node 6: the message could not be sent"),
-        ReceiptReply(8, b"", b"", "node 8: gone"),
-        ReceiptReply(9, b"s" * 20, b"r" * 65, ""),
-        ReceiptReply(7, b"s" * 20, b"r" * 65, ""),
+        ReceiptReply(6, PROOF.round, b"", b"", "node 6: the message could not be sent"),
+        ReceiptReply(8, PROOF.round, b"", b"", "node 8: gone"),
+        ReceiptReply(9, PROOF.round, b"s" * 20, b"r" * 65, ""),
+        ReceiptReply(7, PROOF.round, b"s" * 20, b"r" * 65, ""),
     ]
     assert {message.metadata.message_type for message in world.grid.sent} == {"query.countersign"}
     assert world.pauses == [POLL_S] * 2
 
 
+def test_several_rounds_are_waited_for_once_and_each_receipt_says_its_round() -> None:
+    receipt = record(signer=b"s" * 20, signature=b"r" * 65)
+    world = World(ScriptedGrid({7: silence, 8: receipt}))
+    proofs = [(node, replace(PROOF, round=round_)) for round_ in (3, 4) for node in (7, 8)]
+    replies = list(world.cohort.countersign(proofs))
+    assert [(each.node, each.round) for each in replies] == [(8, 3), (8, 4)]
+    assert len(world.pauses) == COUNTERSIGN_S + 1
+
+
 def test_a_site_that_refuses_to_sign_says_why() -> None:
     world = World(ScriptedGrid({7: record(error="round 1 does not include north's update")}))
     (reply,) = world.cohort.countersign([(7, PROOF)])
-    assert reply == ReceiptReply(7, b"", b"", "round 1 does not include north's update")
+    assert reply == ReceiptReply(7, PROOF.round, b"", b"", "round 1 does not include north's update")
 
 
 def test_a_receipt_is_waited_for_a_minute_and_not_for_ever() -> None:

@@ -21,8 +21,10 @@ from fedchain.core.tensors import IntTensors, decode
 from fedchain.ports.cohort import Reply
 from fedchain.workflow.gate import Gate
 from fedchain.workflow.registry_view import RegistryView
+from fedchain.workflow.spending import Spending
 from tests.doubles.power import PowerCutError
 from tests.doubles.signer import NamedSigner
+from tests.doubles.training import AddingAccountant
 from tests.scenarios.federation import Federation, Setup, Snapshot, federation
 
 NODE = 3
@@ -124,4 +126,5 @@ def _answer(setup: Setup) -> tuple[Draft, Snapshot]:
 def gate(draft: Draft) -> Gate:
     """Return the gate of the draft's task as things stand now."""
     new = draft.federation
-    return Gate(draft.task, new.plan.manifest, RegistryView(new.ledger).current(), new.plan.policies, new.clock.now())
+    registry, spending = RegistryView(new.ledger).current(), Spending(AddingAccountant())
+    return Gate(draft.task, new.plan.manifest, registry, new.plan.policies, spending, new.clock.now())

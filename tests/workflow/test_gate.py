@@ -11,7 +11,7 @@ import pytest
 from fedchain.core import document
 from fedchain.core.rejection import Reason
 from fedchain.core.task import UpdateHeader
-from fedchain.workflow.gate import NOBODY, Admission, Gate, Refusal
+from fedchain.workflow.gate import NOBODY, Admission, Refusal
 from fedchain.workflow.registry_view import RegistryView
 from tests.scenarios.federation import Setup
 from tests.workflow.drafts import NODE, Draft, gate, genuine
@@ -62,10 +62,7 @@ def test_unprotected_training_is_refused_where_the_policy_does_not_allow_it() ->
     member = draft.federation.members[NODE - 1].applicant
     strict = document.from_bytes(type(member.policy), document.to_bytes(member.policy).replace(b"true", b"false"))
     policies = draft.federation.plan.policies | {member.policy.digest(): strict}
-    verdict = Gate(
-        draft.task, draft.federation.plan.manifest, RegistryView(draft.federation.ledger).current(), policies,
-        draft.federation.clock.now(),
-    ).judge(draft.reply(), frozenset())  # fmt: skip
+    verdict = replace(gate(draft), policies=policies).judge(draft.reply(), frozenset())
     assert verdict == Refusal(Reason.GRANT_EXCEEDED, draft.signer.address)
 
 

@@ -55,7 +55,7 @@ def test_nobody_is_asked_to_sign_an_aborted_round() -> None:
 
 def test_a_site_that_refuses_is_reported_and_the_run_goes_on() -> None:
     new = federation()
-    new.cohort.alter = lambda _, reply: [ReceiptReply(2, b"", b"", "not today") if reply.node == 2 else reply]
+    new.cohort.alter = lambda _, reply: [replace(reply, signature=b"", error="not today") if reply.node == 2 else reply]
     state = new.run()
     assert {round_: len(receipts) for round_, receipts in state.receipts.items()} == {1: 2, 2: 2, 3: 2}
     refused = {event for event in new.events if isinstance(event, ReplyRejected)}

@@ -276,7 +276,10 @@ def test_an_update_that_foresees_the_closing_link_is_neither_admitted_nor_promis
     crashed(new, "after journal decided")
     draft, model = drafts[0], RunState.replay(new.journal.entries()).last_model
     assert model is not None
-    draft.state = lambda message: replace(message, round=2, base_model=model.digest, deadline=new.clock.now())
+    draft.dp = replace(draft.dp, run_micro_epsilon=9_000_000)
+    draft.state = lambda message: replace(
+        message, round=2, base_model=model.digest, deadline=new.clock.now(), micro_epsilon_total=9_000_000
+    )
     new.cohort.late_replies.append(draft.reply())
     new.run()
     assert kinds(new) == [LinkKind.SEALED, LinkKind.CLOSED]

@@ -25,14 +25,20 @@ from tests.workflow.hospital import AGGREGATOR, DEVICE, DOMAIN, FEDERATION, RUN,
 # ------------------------------------------------------------------ promises
 
 
-def promise_of(signer: NamedSigner, leaf: bytes, round_: int = 1) -> SignedPromise:
-    promise = InclusionPromise(FEDERATION, RUN, round_, leaf, 1_800_000_600)
-    return SignedPromise(promise, signer.sign(signing_digest(DOMAIN, promise)))
+def promised(here: World, signer: NamedSigner = AGGREGATOR, round_: int = 1) -> SignedPromise:
+    """Contribute to a round and return the promise that its leaf will be in the tree."""
+    signed = here.contribute(round_)
+    leaf = leaf_of(DOMAIN, signed.header, DEVICE.address, RAW)
+    return signed_by(signer, InclusionPromise(FEDERATION, RUN, round_, leaf, 1_800_000_600))
+
+
+def signed_by(signer: NamedSigner, promise: InclusionPromise, attempt: int = 1) -> SignedPromise:
+    return SignedPromise(promise, signer.sign(signing_digest(DOMAIN, promise)), attempt)
 
 
 def test_the_aggregators_promise_is_kept_as_it_came() -> None:
     here = world()
-    signed = promise_of(AGGREGATOR, b"\x1e" * 32)
+    signed = promised(here)
     here.site.accept_promise(signed)
     here.site.accept_promise(signed)
     kept = here.state.kept(Evidence.PROMISE, RUN, 1)
@@ -42,19 +48,33 @@ def test_the_aggregators_promise_is_kept_as_it_came() -> None:
 
 def test_a_promise_of_anybody_else_is_refused() -> None:
     here = world()
-    genuine = promise_of(AGGREGATOR, b"\x1e" * 32)
+    genuine = promised(here)
     moved = replace(genuine, promise=replace(genuine.promise, round=2))
-    for signed in (promise_of(NamedSigner("a stranger"), b"\x1e" * 32), moved, replace(genuine, signature=b"")):
+    for signed in (promised(here, NamedSigner("a stranger")), moved, replace(genuine, signature=b"")):
         with pytest.raises(FedchainError, match=r"promise|signature"):
             here.site.accept_promise(signed)
     assert here.state.evidence == {}
 
 
-def test_a_second_promise_with_another_leaf_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("change", "attempt"),
+    [
+        ({"leaf": b"\x1f" * 32}, 1),
+        ({"round": 2}, 1),
+        ({"run": b"\x1f" * 32}, 1),
+        ({"federation": bytes(32)}, 1),
+        ({}, 2),
+    ],
+    ids=["leaf", "round", "run", "federation", "attempt"],
+)
+def test_a_promise_of_anything_but_the_update_that_was_released_is_refused(
+    change: dict[str, Any], attempt: int
+) -> None:
     here = world()
-    here.site.accept_promise(promise_of(AGGREGATOR, b"\x1e" * 32))
+    other = replace(promised(here).promise, **change)
     with pytest.raises(IntegrityError):
-        here.site.accept_promise(promise_of(AGGREGATOR, b"\x1f" * 32))
+        here.site.accept_promise(signed_by(AGGREGATOR, other, attempt))
+    assert here.state.evidence == {}
 
 
 # ------------------------------------------------------------------ receipts
@@ -96,7 +116,7 @@ def test_a_round_that_includes_the_sites_update_is_co_signed_and_its_hash_kept()
     proof = proof_of(here, 1, ZERO)
     signature = here.site.countersign(proof)
     assert signer_of(proof, signature) == DEVICE.address
-    assert here.state.kept(Evidence.RECEIPT, RUN, 1) == hash_of(proof)
+    assert here.state.kept(Evidence.RECEIPT, RUN, 1) == hash_of(proof) + ZERO
     assert here.site.countersign(proof) == signature
 
 
@@ -141,7 +161,7 @@ def test_a_second_hash_for_a_round_is_a_fork_and_not_co_signed() -> None:
     ):  # fmt: skip
         with pytest.raises(IntegrityError):
             here.site.countersign(fork)
-    assert here.state.kept(Evidence.RECEIPT, RUN, 1) == hash_of(proof)
+    assert here.state.kept(Evidence.RECEIPT, RUN, 1) == hash_of(proof) + ZERO
 
 
 def test_a_round_that_does_not_follow_the_co_signed_one_is_not_co_signed() -> None:
@@ -153,6 +173,16 @@ def test_a_round_that_does_not_follow_the_co_signed_one_is_not_co_signed() -> No
     with pytest.raises(IntegrityError, match="does not follow"):
         here.site.countersign(closing(first, ZERO))
     assert here.state.kept(Evidence.RECEIPT, RUN, 2) is None
+
+
+def test_rounds_that_come_out_of_order_are_held_against_each_other_all_the_same() -> None:
+    here = world()
+    first = proof_of(here, 1, ZERO)
+    second = proof_of(here, 2, hash_of(first))
+    here.site.countersign(second)
+    with pytest.raises(IntegrityError, match="does not follow"):
+        here.site.countersign(replace(first, model_digest=b"\x0f" * 32))
+    assert signer_of(first, here.site.countersign(first)) == DEVICE.address
 
 
 @pytest.mark.parametrize(
