@@ -36,6 +36,15 @@ class DataPolicy:
         """Return the digest that consents and updates name."""
         return tagged("policy", document.to_bytes(self))
 
+    def unit_digest(self) -> Digest:
+        """Return the bytes32 that stands on the ledger for the unit and for what the grant bounds.
+
+        Its text is "<unit>/lifetime", "<unit>/sandbox", either with "/unprotected" where training without privacy is
+        allowed. Only under the first may a total above the grant be held against the dataset.
+        """
+        suffix = "/unprotected" if self.allows_unprotected else ""
+        return tagged("privacy-unit", f"{self.unit}/{self.grant}{suffix}".encode())
+
 
 @dataclass(frozen=True, slots=True)
 class DatasetCard:

@@ -100,8 +100,3 @@ def micro_epsilon(epsilon: float) -> int:
 def epsilon_of(micro: int) -> float:
     """Return epsilon from micro-epsilon, infinity for `UNBOUNDED`."""
     return math.inf if micro == UNBOUNDED else micro / MICRO
-
-
-def unit_digest(unit: str) -> Digest:
-    """Return the bytes32 that stands for a privacy unit ("example", "patient") on the ledger."""
-    return tagged("privacy-unit", unit.encode())

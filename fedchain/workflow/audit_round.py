@@ -25,7 +25,6 @@ from fedchain.core.manifest import (
 )
 from fedchain.core.messages import ClientUpdate
 from fedchain.core.policy import DataPolicy
-from fedchain.core.privacy import unit_digest
 from fedchain.core.record import LinkKind
 from fedchain.core.registry import RegistryState
 from fedchain.core.rejection import Reason
@@ -201,7 +200,7 @@ class RoundAuditor:
         policy = self._policies[member.policy.cid]
         same("consent", (consent.policy, consent.policy), (message.policy, policy.digest()))
         granted = (consent.micro_epsilon_grant, consent.delta_e12, consent.unit, consent.nominal_size)
-        agreed = (policy.micro_epsilon_grant, policy.delta_e12, unit_digest(policy.unit), member.nominal_size)
+        agreed = (policy.micro_epsilon_grant, policy.delta_e12, policy.unit_digest(), member.nominal_size)
         same("consent", agreed, granted)
         organisations = (registry.datasets[message.dataset].organisation, registry.devices[member.client].organisation)
         same("consent", organisations, (member.organisation, member.organisation))

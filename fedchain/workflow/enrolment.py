@@ -13,7 +13,6 @@ from fedchain.core.eip712 import signing_digest
 from fedchain.core.errors import InputError
 from fedchain.core.messages import ConsentGrant, RegisterDataset, RegisterDevice
 from fedchain.core.policy import DataPolicy
-from fedchain.core.privacy import unit_digest
 from fedchain.core.registry import Dataset, RegistryState
 from fedchain.ports.ledger import Ledger, Registry
 from fedchain.ports.signer import Signer
@@ -90,7 +89,7 @@ def _grant(federation: bytes, applicant: Applicant, now: int) -> ConsentGrant:
         until=now + YEAR_S,
         micro_epsilon_grant=policy.micro_epsilon_grant,
         delta_e12=policy.delta_e12,
-        unit=unit_digest(policy.unit),
+        unit=policy.unit_digest(),
         nominal_size=applicant.nominal_size,
         nonce=0,
     )

@@ -27,7 +27,6 @@ from fedchain.core.privacy import (
     SUBSAMPLED_GAUSSIAN,
     DpParams,
     batches_per_epoch,
-    unit_digest,
 )
 from fedchain.core.registry import RegistryState
 from fedchain.core.rejection import Reason
@@ -204,7 +203,7 @@ def is_covered(message: ClientUpdate, consent: ConsentGrant, member: CohortMembe
     """Tell whether an update is of the member's dataset, and its site consented to the member's policy as it reads."""
     granted = (consent.policy, consent.micro_epsilon_grant, consent.delta_e12, consent.unit, consent.nominal_size)
     agreed = (
-        member.policy.digest, policy.micro_epsilon_grant, policy.delta_e12, unit_digest(policy.unit),
+        member.policy.digest, policy.micro_epsilon_grant, policy.delta_e12, policy.unit_digest(),
         member.nominal_size,
     )  # fmt: skip
     return granted == agreed and (message.dataset, message.policy) == (member.dataset, member.policy.digest)

@@ -46,3 +46,18 @@ def test_there_are_two_kinds_of_grant() -> None:
     assert [kind.value for kind in GrantKind] == ["lifetime", "sandbox"]
     with pytest.raises(FormatError, match="lifetime"):
         document.from_bytes(DataPolicy, POLICY_BYTES.replace(b"sandbox", b"endless"))
+
+
+@pytest.mark.parametrize(
+    ("grant", "allows_unprotected", "text"),
+    [
+        (GrantKind.LIFETIME, False, b"patient/lifetime"),
+        (GrantKind.SANDBOX, False, b"patient/sandbox"),
+        (GrantKind.LIFETIME, True, b"patient/lifetime/unprotected"),
+    ],
+)
+def test_a_unit_stands_on_the_ledger_as_a_digest_that_also_says_what_the_grant_bounds(
+    grant: GrantKind, allows_unprotected: bool, text: bytes
+) -> None:
+    policy = dataclasses.replace(POLICY, unit="patient", grant=grant, allows_unprotected=allows_unprotected)
+    assert policy.unit_digest() == hashlib.sha256(b"fedchain/privacy-unit/1\x00" + text).digest()

@@ -19,7 +19,6 @@ from fedchain.core.privacy import (
     epsilon_of,
     merged,
     micro_epsilon,
-    unit_digest,
 )
 from tests.core.samples import FEW, documents
 
@@ -95,8 +94,3 @@ def test_the_digest_is_of_the_canonical_document(params: DpParams) -> None:
     expected = hashlib.sha256(b"fedchain/dp-params/1\x00" + document.to_bytes(params)).digest()
     assert params.digest() == expected
     assert params.release == Release(params.noise_multiplier_e6, params.batches_per_epoch, params.steps)
-
-
-def test_a_unit_stands_on_the_ledger_as_a_digest() -> None:
-    assert unit_digest("example") == hashlib.sha256(b"fedchain/privacy-unit/1\x00example").digest()
-    assert unit_digest("patient") != unit_digest("example")

@@ -16,7 +16,6 @@ from fedchain.core.messages import (
     RegistryMessage,
 )
 from fedchain.core.policy import DataPolicy, GrantKind
-from fedchain.core.privacy import unit_digest
 from fedchain.ports.ledger import RegistryEvent
 from fedchain.workflow.enrolment import SOFTWARE_KEY, YEAR_S, Applicant, enrol
 from tests.doubles.clock import ManualClock
@@ -66,7 +65,7 @@ def test_a_new_site_gets_its_organisation_device_dataset_and_consent(world: Worl
         RegisterDataset(NORTH.dataset, NORTH.organisation, 100, 2),
         ConsentGrant(
             NORTH.dataset, IDENTITY.federation, POLICY.digest(), now, now + YEAR_S, 8_000_000, 10_000_000,
-            unit_digest("example"), 100, 3,
+            POLICY.unit_digest(), 100, 3,
         ),
     ]  # fmt: skip
 
