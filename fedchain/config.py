@@ -69,10 +69,10 @@ class StoreConfig:
 
 @dataclass(frozen=True, slots=True)
 class LedgerConfig:
-    """Where rounds are sealed: "embedded" is an EVM chain in a file of the home."""
+    """Where rounds are sealed: "embedded" is an EVM chain in a file of the home, "log" a signed log (chain id 0)."""
 
-    name: Literal["embedded"]
-    chain_id: Annotated[int, Ge(1), Lt(2**53)]
+    name: Literal["embedded", "log"]
+    chain_id: Annotated[int, Ge(0), Lt(2**53)]
 
 
 @dataclass(frozen=True, slots=True)

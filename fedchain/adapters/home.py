@@ -47,6 +47,16 @@ class Home:
         return self.root / "chain" / "chain.sqlite"
 
     @property
+    def log(self) -> Path:
+        """The signed log, where there is no chain."""
+        return self.root / "log" / "entries"
+
+    @property
+    def ledger(self) -> Path:
+        """Which kind of ledger the home has, and its identity."""
+        return self.root / "ledger.json"
+
+    @property
     def runs(self) -> Path:
         """One folder a run."""
         return self.root / "runs"

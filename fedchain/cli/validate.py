@@ -128,6 +128,14 @@ def _contradictions(config: ExperimentConfig) -> list[InputError]:
                 remedy="choose model=mlp" if config.model.hidden else "choose model=logistic",
             )
         )
+    if (config.ledger.name == "log") != (config.ledger.chain_id == 0):
+        errors.append(
+            InputError(
+                "ledger.chain_id",
+                expected="0 for log, which is no chain; at least 1 for embedded",
+                got=f"{config.ledger.chain_id} for {config.ledger.name}",
+            )
+        )
     shuffle = config.simulation.shuffle_replies
     if shuffle is not None and not 0 <= shuffle < _LARGEST_SEED:
         expected = "null, or a seed from 0 to 2^53 - 1"

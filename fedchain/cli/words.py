@@ -7,7 +7,7 @@ from typing import Final
 WORDS: Final = {
     "CID": "content identifier: a hash of an artifact's bytes, so whoever has the bytes can check that they are these",
     "model digest": "the fingerprint of the model's integers, which `fedchain verify` recomputes from stored updates",
-    "ledger": "the append-only record of rounds; here a small blockchain in a file",
+    "ledger": "the append-only record of rounds: a small blockchain or a signed log in a file",
     "seal": "to record a round on the ledger, under a hash that covers all rounds before it",
     "ledger head": "the hash of the last sealed link; it changes if anything in the run's record is changed",
     "pinned head": "a ledger head that you have from elsewhere, not from the one who keeps the ledger",

@@ -140,6 +140,27 @@ class ConsentWithdraw:
     nonce: int
 
 
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """A writer's word, where there is no chain: I add this content after the `index` entries that have this root."""
+
+    TYPE: ClassVar[str] = "LogEntry(uint64 index,bytes32 rootBefore,uint64 at,bytes32 content)"
+    index: int
+    root_before: bytes
+    at: int
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TreeHead:
+    """The log's word: after `size` entries, the last one at the second `at`, the root of their tree is this."""
+
+    TYPE: ClassVar[str] = "TreeHead(uint64 size,bytes32 root,uint64 at)"
+    size: int
+    root: bytes
+    at: int
+
+
 RegistryMessage: TypeAlias = (
     AddOrganisation | RegisterDevice | RevokeDevice | RegisterDataset | ConsentGrant | ConsentWithdraw
 )

@@ -1,30 +1,36 @@
 """Who is who in a home: keys by role, the ledger and its identity.
 
 In a simulation every party's keys lie under one home, each in its own file; they are labelled simulated wherever they
-are shown.
+are shown. A home has one ledger, of one kind, from its first run on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Final, Literal, TypeAlias
 
 from fedchain.adapters.evm.chain import Genesis
 from fedchain.adapters.evm.deployment import Terms, check_identity, deploy, embedded_node
 from fedchain.adapters.evm.ledger import EvmLedger, EvmRegistry
 from fedchain.adapters.evm.opening import open_chain, read_chain
-from fedchain.adapters.files import explained, replace_file
+from fedchain.adapters.files import explained, make_folder, replace_file
 from fedchain.adapters.home import Home
 from fedchain.adapters.keys import FileSigner, make_signer
+from fedchain.adapters.log.entries import terms_of
+from fedchain.adapters.log.file import LogReader, LogWriter, create_log
+from fedchain.adapters.log.ledger import LogLedger, LogRegistry
+from fedchain.adapters.log.state import CHAIN_ID as NO_CHAIN
 from fedchain.adapters.system import SystemClock, SystemEntropy
+from fedchain.config import LedgerConfig
 from fedchain.core import document
 from fedchain.core.digest import tagged
 from fedchain.core.errors import InputError
-from fedchain.ports.ledger import LedgerIdentity
+from fedchain.ports.ledger import Ledger, LedgerIdentity, Registry
 
-_IDENTITY = "ledger.json"
+_MARK_FORMAT: Final = "fedchain/ledger/1"
+Kind: TypeAlias = Literal["embedded", "log"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +46,17 @@ class Parties:
 class Record:
     """The ledger for writing: the aggregator seals, the operator relays registry messages."""
 
-    ledger: EvmLedger
-    registry: EvmRegistry
+    ledger: Ledger
+    registry: Registry
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerMark:
+    """What the home remembers of its ledger."""
+
+    format: str
+    kind: Kind
+    identity: LedgerIdentity
 
 
 def parties_of(home: Home) -> Parties:
@@ -53,56 +68,107 @@ def parties_of(home: Home) -> Parties:
 
 
 @contextmanager
-def written_ledger(home: Home, parties: Parties, chain_id: int) -> Iterator[Record]:
-    """Open the embedded chain for writing; create it and deploy the contracts where they are missing.
+def written_ledger(home: Home, parties: Parties, config: LedgerConfig) -> Iterator[Record]:
+    """Open the home's ledger for writing; create it where there is none, contracts included.
 
     Raises:
-        InputError: if the chain is locked, damaged, or has another chain id.
+        InputError: if the home has a ledger of another kind or chain, or it is locked or damaged.
     """
+    _check_kind(home, config.name)
+    opened = _written_log(home, parties) if config.name == "log" else _written_chain(home, parties, config.chain_id)
+    with opened as record:
+        mark = document.to_bytes(LedgerMark(_MARK_FORMAT, config.name, record.ledger.identity()))
+        if not home.ledger.exists() or home.ledger.read_bytes() != mark:
+            replace_file(home.ledger, mark)
+        yield record
+
+
+@contextmanager
+def read_ledger(home: Home) -> Iterator[Ledger]:
+    """Open the home's ledger for reading, beside a writer or after it.
+
+    Raises:
+        InputError: if there is none, or it is not the one that the home names.
+        IntegrityError: if it is damaged.
+    """
+    mark = _mark(home)
+    if mark is None:
+        raise InputError(
+            "this home has no ledger yet", expected=home.ledger, got="no such file", remedy="run an experiment"
+        )
+    opened = _read_log(home, mark.identity) if mark.kind == "log" else _read_chain(home, mark.identity)
+    with opened as ledger:
+        yield ledger
+
+
+@contextmanager
+def _written_chain(home: Home, parties: Parties, chain_id: int) -> Iterator[Record]:
     clock = SystemClock()
     funded = (parties.deployer.address, parties.operator.address, parties.aggregator.address)
-    home.chain.parent.mkdir(mode=0o700, exist_ok=True)
-    chain = open_chain(home.chain, Genesis(chain_id, clock.now(), funded), clock)
-    try:
+    make_folder(home.chain.parent)
+    with closing(open_chain(home.chain, Genesis(chain_id, clock.now(), funded), clock)) as chain:
         node = embedded_node(chain)
         terms = Terms(
-            federation=tagged("federation", chain_id.to_bytes(32), parties.deployer.address),
+            federation=_federation(chain_id, parties.deployer),
             operator=parties.operator.address,
             admin=parties.operator.address,
             aggregator=parties.aggregator.address,
         )
         identity = deploy(node, parties.deployer, terms)
-        replace_file(home.chain.parent / _IDENTITY, document.to_bytes(identity))
-        ledger = EvmLedger(node, identity, parties.aggregator)
-        yield Record(ledger, EvmRegistry(node, identity, parties.operator))
-    finally:
-        chain.close()
+        yield Record(EvmLedger(node, identity, parties.aggregator), EvmRegistry(node, identity, parties.operator))
 
 
 @contextmanager
-def read_ledger(home: Home) -> Iterator[EvmLedger]:
-    """Open the embedded chain for reading, beside a writer or after it.
-
-    Raises:
-        InputError: if there is none, or its contracts are not the ones that the home names.
-    """
-    identity = _read_identity(home.chain.parent / _IDENTITY)
-    chain = read_chain(home.chain, SystemClock(), chain_id=identity.chain_id)
-    try:
+def _read_chain(home: Home, identity: LedgerIdentity) -> Iterator[Ledger]:
+    with closing(read_chain(home.chain, SystemClock(), chain_id=identity.chain_id)) as chain:
         node = embedded_node(chain)
         check_identity(node, identity)
         yield EvmLedger(node, identity)
-    finally:
-        chain.close()
 
 
-def _read_identity(path: Path) -> LedgerIdentity:
-    with explained(path):
-        if not path.exists():
-            raise InputError(
-                "this home has no ledger yet", expected=path, got="no such file", remedy="run an experiment"
-            )
-        return document.from_bytes(LedgerIdentity, path.read_bytes())
+@contextmanager
+def _written_log(home: Home, parties: Parties) -> Iterator[Record]:
+    clock, key = SystemClock(), make_signer(home.keys, "log", "simulated", SystemEntropy())
+    terms = terms_of(_federation(NO_CHAIN, key), parties.operator.address, parties.aggregator.address)
+    create_log(home.log, key, clock, terms)
+    with closing(LogWriter(home.log, key, clock)) as log:
+        yield Record(LogLedger(log, (log, parties.aggregator)), LogRegistry(log, parties.operator))
+
+
+@contextmanager
+def _read_log(home: Home, identity: LedgerIdentity) -> Iterator[Ledger]:
+    ledger = LogLedger(LogReader(home.log, identity.rounds_contract))
+    if ledger.identity() != identity:
+        raise InputError(
+            "the log is not the one that the home names", remedy="restore the log, or the home's ledger.json"
+        )
+    yield ledger
+
+
+def _federation(chain_id: int, founder: FileSigner) -> bytes:
+    return tagged("federation", chain_id.to_bytes(32), founder.address)
+
+
+def _check_kind(home: Home, kind: Kind) -> None:
+    mark = _mark(home)
+    if mark is not None and mark.kind != kind:
+        raise InputError(
+            "this home has a ledger of another kind",
+            expected=f"ledger={mark.kind}",
+            got=f"ledger={kind}",
+            remedy=f"add ledger={mark.kind}, or choose another home with --home",
+        )
+
+
+def _mark(home: Home) -> LedgerMark | None:
+    """Return what the home remembers of its ledger, None before the first run."""
+    with explained(home.ledger):
+        if not home.ledger.exists():
+            return None
+        mark = document.from_bytes(LedgerMark, home.ledger.read_bytes())
+    if mark.format != _MARK_FORMAT:
+        raise InputError(f"{home.ledger} is of another version", expected=_MARK_FORMAT, got=mark.format[:40])
+    return mark
 
 
 def site_names(home: Home) -> Sequence[str]:

@@ -126,7 +126,7 @@ def prepared(config: ExperimentConfig, home: Path, watcher: Watcher, *, fresh: b
     with ExitStack() as stack:
         stack.enter_context(locked(opened))
         parties = parties_of(opened)
-        record = stack.enter_context(written_ledger(opened, parties, config.ledger.chain_id))
+        record = stack.enter_context(written_ledger(opened, parties, config.ledger))
         hospitals = tuple(
             admit(each, opened, record.ledger.identity(), parties.aggregator.address) for each in partitions
         )

@@ -1,8 +1,12 @@
-"""What every ledger does, whatever it is made of: in memory, on the embedded chain, on a node behind HTTP."""
+"""What every ledger does, whatever it is made of: in memory, in a signed log, on the embedded chain, behind HTTP.
+
+Another kind of ledger is one more entry of WORLDS.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +15,9 @@ import pytest
 from fedchain.adapters.evm.deployment import remote_node
 from fedchain.adapters.evm.ledger import EvmLedger, EvmRegistry
 from fedchain.adapters.evm.node import Node
+from fedchain.adapters.log.entries import terms_of
+from fedchain.adapters.log.file import LogWriter, create_log
+from fedchain.adapters.log.ledger import LogLedger, LogRegistry
 from fedchain.core.digest import ZERO
 from fedchain.core.eip712 import signing_digest
 from fedchain.core.errors import RejectedTransactionError
@@ -42,6 +49,7 @@ from tests.doubles.ledger import MemoryLedger, MemoryRecord, MemoryRegistry
 from tests.doubles.signer import NamedSigner
 
 ORGANISATION, OTHER_ORGANISATION, DATASET, RUN, OTHER_RUN = (bytes([n]) * 32 for n in range(1, 6))
+LOG = NamedSigner("log")
 DEVICE = NamedSigner("device").address
 LINK = RoundLink(
     run=RUN,
@@ -91,25 +99,54 @@ REGISTER_DATASET = RegisterDataset(DATASET, ORGANISATION, 303, 2)
 GRANT = ConsentGrant(DATASET, FEDERATION, b"\x21" * 32, NOW, NOW + 1_000_000, 8_000_000, 10**7, b"\x22" * 32, 303, 3)
 
 
-@pytest.fixture(params=["memory", "embedded", "http"])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
-    clock = ManualClock()
-    if request.param == "memory":
-        identity = LedgerIdentity(CHAIN_ID, b"\x01" * 20, b"\x02" * 20, FEDERATION)
-        record = MemoryRecord(identity, clock, OPERATOR.address, AGGREGATOR.address)
+@contextmanager
+def in_memory(_folder: Path, clock: ManualClock) -> Iterator[World]:
+    identity = LedgerIdentity(CHAIN_ID, b"\x01" * 20, b"\x02" * 20, FEDERATION)
+    record = MemoryRecord(identity, clock, OPERATOR.address, AGGREGATOR.address)
+    yield World(
+        clock,
+        MemoryLedger(record, AGGREGATOR.address),
+        MemoryLedger(record, STRANGER.address),
+        *(MemoryRegistry(record, each.address) for each in (OPERATOR, RELAYER, SITE)),
+    )
+
+
+@contextmanager
+def in_a_log(folder: Path, clock: ManualClock) -> Iterator[World]:
+    create_log(folder / "log", LOG, clock, terms_of(FEDERATION, OPERATOR.address, AGGREGATOR.address))
+    with closing(LogWriter(folder / "log", LOG, clock)) as log:
         yield World(
             clock,
-            MemoryLedger(record, AGGREGATOR.address),
-            MemoryLedger(record, STRANGER.address),
-            *(MemoryRegistry(record, each.address) for each in (OPERATOR, RELAYER, SITE)),
+            LogLedger(log, (log, AGGREGATOR)),
+            LogLedger(log, (log, STRANGER)),
+            *(LogRegistry(log, each) for each in (OPERATOR, RELAYER, SITE)),
         )
-        return
-    with deployed(tmp_path / "chain.sqlite", clock) as contracts:
-        if request.param == "embedded":
-            yield _evm(clock, contracts.node, contracts.identity)
-            return
-        with served(contracts.chain) as url:
-            yield _evm(clock, remote_node(url), contracts.identity)
+
+
+@contextmanager
+def on_the_embedded_chain(folder: Path, clock: ManualClock) -> Iterator[World]:
+    with deployed(folder / "chain.sqlite", clock) as contracts:
+        yield _evm(clock, contracts.node, contracts.identity)
+
+
+@contextmanager
+def behind_http(folder: Path, clock: ManualClock) -> Iterator[World]:
+    with deployed(folder / "chain.sqlite", clock) as contracts, served(contracts.chain) as url:
+        yield _evm(clock, remote_node(url), contracts.identity)
+
+
+WORLDS: dict[str, Callable[[Path, ManualClock], AbstractContextManager[World]]] = {
+    "memory": in_memory,
+    "log": in_a_log,
+    "embedded": on_the_embedded_chain,
+    "http": behind_http,
+}
+
+
+@pytest.fixture(params=WORLDS)
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    with WORLDS[request.param](tmp_path, ManualClock()) as made:
+        yield made
 
 
 def _evm(clock: ManualClock, node: Node, identity: LedgerIdentity) -> World:

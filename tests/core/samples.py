@@ -16,6 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from fedchain.adapters.log.entries import LogLink, LogTerms
 from fedchain.core.eip712 import Domain, members
 from fedchain.core.manifest import RoundManifest, RunManifest
 from fedchain.core.messages import (
@@ -24,10 +25,12 @@ from fedchain.core.messages import (
     ConsentGrant,
     ConsentWithdraw,
     InclusionPromise,
+    LogEntry,
     RegisterDataset,
     RegisterDevice,
     RevokeDevice,
     RoundReceipt,
+    TreeHead,
 )
 from fedchain.core.policy import DataPolicy, DatasetCard
 from fedchain.core.privacy import DpParams
@@ -41,11 +44,11 @@ FEW = settings(max_examples=15)
 
 MESSAGES: tuple[type[Any], ...] = (
     ClientUpdate, InclusionPromise, RoundReceipt, AddOrganisation, RegisterDevice, RevokeDevice, RegisterDataset,
-    ConsentGrant, ConsentWithdraw,
+    ConsentGrant, ConsentWithdraw, LogEntry, TreeHead,
 )  # fmt: skip
 DOCUMENTS: tuple[type[Any], ...] = (
     RunManifest, RoundManifest, DataPolicy, DatasetCard, DpParams, LocalTraining, UpdateHeader, TrustFile, Task,
-    SignedPromise, RoundProof,
+    SignedPromise, RoundProof, LogTerms, LogLink,
 )  # fmt: skip
 
 bytes32 = st.binary(min_size=32, max_size=32)

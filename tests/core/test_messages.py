@@ -7,7 +7,14 @@ from typing import Any, get_args
 import pytest
 
 from fedchain.core.eip712 import members
-from fedchain.core.messages import UNBOUNDED, AddOrganisation, RegistryMessage
+from fedchain.core.messages import (
+    UNBOUNDED,
+    AddOrganisation,
+    ClientUpdate,
+    InclusionPromise,
+    RegistryMessage,
+    RoundReceipt,
+)
 from tests.core.samples import MESSAGES, vectors
 
 CONTRACT = Path(__file__).parents[2] / "contracts" / "src" / "FedRegistry.sol"
@@ -33,7 +40,7 @@ def test_the_registry_contract_hashes_the_same_type_strings(cls: Any) -> None:
     assert without_space(f'keccak256("{cls.TYPE}")') in without_space(CONTRACT.read_text())
 
 
-@pytest.mark.parametrize("cls", [cls for cls in MESSAGES if cls not in get_args(RegistryMessage)])
+@pytest.mark.parametrize("cls", [ClientUpdate, InclusionPromise, RoundReceipt])
 def test_every_message_of_a_round_binds_federation_run_and_round(cls: Any) -> None:
     assert [name for _, name in members(cls.TYPE)][:3] == ["federation", "run", "round"]
 

@@ -83,11 +83,11 @@ def untracked(folder: Path, uri: str, warn: Callable[[str], None]) -> Iterator[W
     yield ignore
 
 
-def withdraw_consent(home: Path, hospital: str) -> None:
+def withdraw_consent(home: Path, hospital: str, ledger: LedgerConfig = SMALL.ledger) -> None:
     """Have a hospital withdraw its consent on the ledger, with its own key."""
     opened = open_home(home)
     admin = read_signer(key_path(opened.keys, "site", hospital))
-    with written_ledger(opened, parties_of(opened), CHAIN_ID) as record:
+    with written_ledger(opened, parties_of(opened), ledger) as record:
         state = RegistryView(record.ledger).current()
         (organisation,) = (each for each, its_admin in state.organisations.items() if its_admin == admin.address)
         (dataset,) = (each for each, its in state.datasets.items() if its.organisation == organisation)

@@ -25,7 +25,7 @@ from fedchain.adapters.home import open_home
 from fedchain.adapters.journal_file import read_journal
 from fedchain.adapters.site_database import SiteDatabase
 from fedchain.adapters.training.accounting import PrvAccountant
-from fedchain.config import ExperimentConfig, PrivacyConfig
+from fedchain.config import ExperimentConfig, LedgerConfig, PrivacyConfig
 from fedchain.core.lineage import Verdict
 from fedchain.ports.journal import Entry, Step
 from fedchain.ports.site_state import SiteState
@@ -46,6 +46,7 @@ from tests.scenarios.invariants import (
 ROOT = Path(__file__).resolve().parents[2]
 PLAIN = replace(SMALL, seed=7)
 PRIVATE = replace(SMALL, seed=7, privacy=PrivacyConfig("dp", 8.0, 1e-5, 1.0))
+IN_A_LOG = replace(PLAIN, ledger=LedgerConfig("log", 0))
 MOMENTS = ("before", "after")
 SHARES = 4
 """Parts that the sweep over later entries is cut into, for several workers."""
@@ -105,15 +106,16 @@ def killed(status: int) -> bool:
 
 def check_everything(home: Path) -> None:
     """The second run is complete, it is the only second run, and every invariant holds."""
-    rows = runs(home)
-    assert [(row.state, row.rounds_ended) for row in rows] == [("finished", 1), ("finished", 2)]
+    rows = sorted((row.state, row.rounds_ended) for row in runs(home))  # both may have begun in the same second
+    assert rows == [("finished", 1), ("finished", 2)]
     journals, states = check_invariants(home)
     for dataset, state in states.items():
         keys = [charge.key for charge in state.charges(dataset)]
         assert len(keys) == len(set(keys)) == 3, "one charge an attempt: one round of the first run, two of the second"
-    final = RunState.replay(journals[1])
+    second = next(each for each in journals if sum(entry.step is Step.DECIDED for entry in each) == 3)
+    final = RunState.replay(second)
     assert set(final.receipts) == set(final.sealed), "every link is co-signed"
-    assert sum(entry.step is Step.SEALED for entry in journals[1]) == len(final.sealed) == 3
+    assert sum(entry.step is Step.SEALED for entry in second) == len(final.sealed) == 3
 
 
 def check_invariants(home: Path) -> tuple[list[Sequence[Entry]], dict[bytes, SiteState]]:
@@ -212,6 +214,36 @@ def test_with_privacy_an_attempt_is_charged_once_however_often_it_dies(step: Ste
         assert killed(zygote.run(PRIVATE, home, (step, moment, 1)))
     assert zygote.run(PRIVATE, home) == 0
     check_everything(home)
+
+
+@pytest.fixture
+def home_with_a_log(tmp_path: Path) -> Path:
+    """A home without a chain, with one finished run and a withdrawn consent."""
+    home = tmp_path / "logged"
+    run_quietly(replace(IN_A_LOG, seed=1, rounds=1), home)
+    withdraw_consent(home, "va", IN_A_LOG.ledger)
+    return home
+
+
+@pytest.mark.parametrize(
+    "step", [Step.SEALING, *(pytest.param(step, marks=pytest.mark.slow) for step in Step if step is not Step.SEALING)]
+)
+def test_a_run_without_a_chain_survives_kills_too(step: Step, zygote: Zygote, home_with_a_log: Path) -> None:
+    assert killed(zygote.run(IN_A_LOG, home_with_a_log, (step, "before", 1)))
+    assert zygote.run(IN_A_LOG, home_with_a_log) == 0
+    check_everything(home_with_a_log)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_without_a_chain_kills_at_any_moment_lose_and_repeat_nothing(seed: int, zygote: Zygote, tmp_path: Path) -> None:
+    home, draw = tmp_path / "home", random.Random(seed)
+    statuses = [zygote.run(IN_A_LOG, home, alarm_s=draw.uniform(0.02, 0.8)) for _ in range(8)]
+    survived = [status for status in statuses if not (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM)]
+    assert len(survived) < len(statuses)
+    assert set(survived) <= {0}
+    assert zygote.run(IN_A_LOG, home) == 0
+    check_invariants(home)
 
 
 def test_repeating_a_finished_command_starts_a_new_run_and_leaves_the_old_one_alone(zygote: Zygote, home: Path) -> None:

@@ -41,6 +41,8 @@ TYPES = {
     "ConsentGrant": "bytes32 dataset,bytes32 federation,bytes32 policy,uint64 from,uint64 until,"
     "uint64 microEpsilonGrant,uint64 deltaE12,bytes32 unit,uint32 nominalSize,uint64 nonce",
     "ConsentWithdraw": "bytes32 dataset,uint64 at,uint8 reason,uint64 nonce",
+    "LogEntry": "uint64 index,bytes32 rootBefore,uint64 at,bytes32 content",
+    "TreeHead": "uint64 size,bytes32 root,uint64 at",
 }
 ROUND_MESSAGES = ("ClientUpdate", "InclusionPromise", "RoundReceipt")
 LINK = (
@@ -283,7 +285,103 @@ def tagged(tag: str, *parts: bytes) -> bytes:
     return hashlib.sha256(b"fedchain/" + tag.encode() + b"/1\x00" + b"".join(parts)).digest()
 
 
-VECTORS = {"eip712": eip712, "record": record, "tensors": tensors, "envelope": envelope, "documents": documents}
+def log() -> dict[str, Any]:
+    """A whole log of three entries, byte by byte; and trees over the leaves that RFC 6962's implementations share."""
+    key = bytes.fromhex(Account.from_key(KEY).address[2:])
+    bodies: list[tuple[str, dict[str, Any]]] = [
+        (
+            "LogTerms",
+            {
+                "format": "fedchain/log/1", "federation": hexed(sample("bytes32", "federation")),
+                "operator": hexed(key), "aggregator": hexed(key),
+            },
+        ),
+        (
+            "AddOrganisation",
+            {"organisation": hexed(sample("bytes32", "organisation")), "admin": hexed(key), "nonce": 0},
+        ),
+        (
+            "LogLink",
+            {
+                "previous_hash": hexed(bytes(32)),
+                "link": {
+                    "run": hexed(sample("bytes32", "run")), "round": 1, "kind": 1,
+                    "updates_root": hexed(sample("bytes32", "updates")), "rejected_root": hexed(bytes(32)),
+                    "base_model": hexed(sample("bytes32", "base")), "model_digest": hexed(sample("bytes32", "model")),
+                    "manifest_digest": hexed(sample("bytes32", "manifest")), "accepted": 4, "rejected": 0,
+                },
+            },
+        ),
+    ]  # fmt: skip
+    data, leaves, entries = b"fedchain/log/1\n", list[bytes](), []
+    for index, (kind, body) in enumerate(bodies):
+        frame, leaf, shown_entry = log_frame(index, kind, body, leaves)
+        data += frame
+        leaves.append(leaf)
+        entries.append(shown_entry)
+    return {
+        "note": [
+            "A signed log whose key, operator and aggregator are all `key` of eip712.json: the file and its parts.",
+            "Trees: RFC 6962's roots over the first 1 to 8 of `leafInputs`. Written by tests/vectors/generate.py.",
+        ],
+        "entries": entries,
+        "file": hexed(data),
+        "leafInputs": [hexed(each) for each in LEAF_INPUTS],
+        "roots": [hexed(tree_root([log_leaf(each) for each in LEAF_INPUTS[:n]])) for n in range(1, 9)],
+    }
+
+
+LEAF_INPUTS = [bytes.fromhex(each) for each in (
+    "", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f",
+)]  # fmt: skip
+
+
+def log_frame(index: int, kind: str, body: dict[str, Any], leaves: list[bytes]) -> tuple[bytes, bytes, dict[str, Any]]:
+    """The frame of one entry after others, its leaf, and its parts in words."""
+    before, at = tree_root(leaves), 1_800_000_000 + index
+    document = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+    content = b"\x00" + bytes([len(kind)]) + kind.encode() + document
+    statement = {"index": index, "rootBefore": before, "at": at, "content": tagged("log-content", content)}
+    entry = index.to_bytes(8) + at.to_bytes(8) + log_signature("LogEntry", statement) + content
+    root = tree_root([*leaves, log_leaf(entry)])
+    signature = log_signature("TreeHead", {"size": index + 1, "root": root, "at": at})
+    payload = entry + signature
+    length = len(payload).to_bytes(4)
+    parts = {"kind": kind, "at": at, "entry": hexed(entry), "root": hexed(root), "headSignature": hexed(signature)}
+    return length + tagged("log-length", before, length)[:8] + payload, log_leaf(entry), parts
+
+
+def log_signature(name: str, values: dict[str, Any]) -> bytes:
+    """The signature in the domain of a log: chain id 0 and the key's own address."""
+    signable = encode_typed_data(
+        domain_data={
+            "name": "fedchain", "version": "1", "chainId": 0, "verifyingContract": Account.from_key(KEY).address,
+        },
+        message_types={name: [{"name": member, "type": kind} for kind, member in members(TYPES[name])]},
+        message_data=values,
+    )  # fmt: skip
+    return bytes(Account.from_key(KEY).sign_message(signable).signature)
+
+
+def log_leaf(entry: bytes) -> bytes:
+    return hashlib.sha256(b"\x00" + entry).digest()
+
+
+def tree_root(leaves: list[bytes]) -> bytes:
+    """MTH of RFC 6962, section 2.1."""
+    if not leaves:
+        return hashlib.sha256(b"").digest()
+    if len(leaves) == 1:
+        return leaves[0]
+    k = 1
+    while k * 2 < len(leaves):
+        k *= 2
+    return hashlib.sha256(b"\x01" + tree_root(leaves[:k]) + tree_root(leaves[k:])).digest()
+
+
+VECTORS = {
+    "eip712": eip712, "record": record, "tensors": tensors, "envelope": envelope, "documents": documents, "log": log,
+}  # fmt: skip
 
 
 def text_of(name: str) -> str:

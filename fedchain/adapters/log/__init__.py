@@ -1,0 +1,1 @@
+"""The record without a chain: a signed Merkle log in one file."""
