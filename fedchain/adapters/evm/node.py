@@ -1,31 +1,28 @@
 """A JSON-RPC node as the ledger needs it: calls, logs, and transactions signed here and confirmed there.
 
-Every failure becomes one of our errors. Transactions are of type 2 (EIP-1559); the digest is signed through the Signer
-port, so that the key may live in an HSM. A transaction is first tried with eth_estimateGas: what the contract would
-refuse is refused before it costs anything.
+Every failure becomes one of our errors. A transaction is first tried with eth_estimateGas: what the contract would
+refuse is refused before it costs anything. Reads are of the last block that counts as confirmed.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from eth_hash.auto import keccak
-from rlp import encode
 from web3 import Web3
-from web3.exceptions import ContractLogicError, RequestTimedOut, TransactionNotFound, Web3Exception, Web3RPCError
+from web3.exceptions import Web3RPCError
 from web3.types import FilterParams, TxParams
 
 from fedchain.adapters.evm.abi import Contract
-from fedchain.core.errors import FormatError, RejectedTransactionError, UnreachableError
-from fedchain.core.signatures import checksum_address
+from fedchain.adapters.evm.answers import checksummed, prefixed, translated
+from fedchain.adapters.evm.sending import Rules, Sender
+from fedchain.adapters.evm.transactions import Request
+from fedchain.core.errors import FormatError, UnreachableError
 from fedchain.ports.signer import Signer
 
 _BLOCKS_A_QUERY: Final = 10_000
-_TYPE_2: Final = b"\x02"
+_READINGS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,30 +44,39 @@ class Confirmation:
     logs: Sequence[Log]
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is read: nothing before `first_block`, nothing that fewer than `confirmations` blocks hold."""
+
+    first_block: int = 0
+    confirmations: int = 1
+    blocks_a_query: int = _BLOCKS_A_QUERY
+
+
 class Node:
     """One node behind web3.py, whatever its provider. Threads may share it."""
 
-    def __init__(self, web3: Web3, *, timeout_s: float = 120.0) -> None:
+    def __init__(self, web3: Web3, reading: Reading | None = None, sender: Sender | None = None) -> None:
         web3.provider.global_ccip_read_enabled = False  # a contract must not make us call its URLs (EIP-3668)
         self._web3 = web3
-        self._timeout_s = timeout_s
-        self._sending = threading.Lock()
+        self._reading = reading or Reading()
+        self._sender = sender or Sender(web3, Rules())
         self._times: dict[bytes, int] = {}
 
     def chain_id(self) -> int:
         """Return the chain id that the node serves."""
-        with _translated():
+        with translated():
             return int(self._web3.eth.chain_id)
 
     def code(self, address: bytes) -> bytes:
         """Return the code at an address."""
-        with _translated():
-            return bytes(self._web3.eth.get_code(_checksum(address)))
+        with translated():
+            return bytes(self._web3.eth.get_code(checksummed(address), self._confirmed()))
 
     def nonce(self, address: bytes) -> int:
         """Return how many transactions an address has sent, waiting ones included."""
-        with _translated():
-            return int(self._web3.eth.get_transaction_count(_checksum(address), "pending"))
+        with translated():
+            return int(self._web3.eth.get_transaction_count(checksummed(address), "pending"))
 
     def call(self, to: bytes, contract: Contract, function: str, *arguments: object) -> tuple[Any, ...]:
         """Return what a view function returns now.
@@ -79,26 +85,28 @@ class Node:
             RejectedTransactionError: if it reverts.
             FormatError: if there is another contract, or none.
         """
-        request: TxParams = {"to": _checksum(to), "data": _hex(contract.call(function, *arguments))}
-        with _translated(contract):
-            output = self._web3.eth.call(request)
+        request: TxParams = {"to": checksummed(to), "data": prefixed(contract.call(function, *arguments))}
+        with translated(contract):
+            output = self._web3.eth.call(request, self._confirmed())
         return contract.result(function, bytes(output))
 
     def logs(self, addresses: Sequence[bytes], topics: Sequence[Sequence[bytes]] = ()) -> list[Log]:
-        """Return all logs of the contracts that match, in chain order; an empty alternative matches everything."""
-        wanted = [[_hex(topic) for topic in alternatives] or None for alternatives in topics]
-        found: list[Log] = []
-        with _translated():
-            last = int(self._web3.eth.block_number)
-            for first in range(0, last + 1, _BLOCKS_A_QUERY):
-                query: dict[str, Any] = {
-                    "address": [_checksum(address) for address in addresses],
-                    "topics": wanted,
-                    "fromBlock": first,
-                    "toBlock": min(first + _BLOCKS_A_QUERY - 1, last),
-                }
-                found += [self._log(each) for each in self._web3.eth.get_logs(cast("FilterParams", query))]
-        return found
+        """Return all logs of the contracts that match, in chain order; an empty alternative matches everything.
+
+        Raises:
+            UnreachableError: if the node refuses even single blocks, or its chain keeps changing while it is read.
+        """
+        wanted = [[prefixed(topic) for topic in alternatives] or None for alternatives in topics]
+        query: dict[str, Any] = {"address": [checksummed(address) for address in addresses], "topics": wanted}
+        for _ in range(_READINGS):
+            with translated():
+                last = max(0, int(self._web3.eth.block_number) - self._reading.confirmations + 1)
+                is_one_page = last - self._reading.first_block < self._reading.blocks_a_query
+                before = b"" if is_one_page else self._hash_at(last)
+                found = self._pages(query, last)
+                if is_one_page or self._hash_at(last) == before:
+                    return [self._log(each) for each in found]
+        raise UnreachableError("chain changes while it is read", got=f"{_READINGS} different heads", remedy="try later")
 
     def send(self, signer: Signer, contract: Contract, data: bytes, to: bytes | None) -> Confirmation:
         """Sign, send and confirm a transaction; a creation where `to` is None.
@@ -107,32 +115,35 @@ class Node:
             RejectedTransactionError: if the contract refuses it, with its error, or the node does.
             UnreachableError: if the node does not answer, or does not confirm in time.
         """
-        request: TxParams = {"from": _checksum(signer.address), "data": _hex(data)}
-        if to is not None:
-            request["to"] = _checksum(to)
-        # Nonces are taken one after the other: eight threads without this lost 30 of 40 transactions.
-        with self._sending, _translated(contract, sending=True):
-            gas = int(self._web3.eth.estimate_gas(request))
-            raw = self._signed(signer, [gas, to or b"", 0, data, []])
-            transaction_hash = self._web3.eth.send_raw_transaction(raw)
-            receipt = self._web3.eth.wait_for_transaction_receipt(
-                transaction_hash, timeout=self._timeout_s, poll_latency=0.05
-            )
-            if receipt["status"] != 1:
-                # Another transaction came between; the same call now says why.
-                self._web3.eth.call(request, receipt["blockNumber"])
-                raise RejectedTransactionError("transaction failed", got=_hex(bytes(transaction_hash)))
-            return Confirmation(bytes(transaction_hash), [self._log(log) for log in receipt["logs"]])
+        receipt = self._sender.send(signer, contract, Request(to, data))
+        with translated(contract):
+            return Confirmation(bytes(receipt["transactionHash"]), [self._log(log) for log in receipt["logs"]])
 
-    def _signed(self, signer: Signer, rest: list[object]) -> bytes:
-        eth = self._web3.eth
-        tip = int(eth.max_priority_fee)
-        price = 2 * int(eth.get_block("latest").get("baseFeePerGas", 0)) + tip
-        nonce = int(eth.get_transaction_count(_checksum(signer.address), "pending"))
-        fields = [int(eth.chain_id), nonce, tip, price, *rest]
-        signature = signer.sign(keccak(_TYPE_2 + encode(fields)))
-        r, s, v = signature[:32], signature[32:64], signature[64]
-        return _TYPE_2 + bytes(encode([*fields, v - 27, int.from_bytes(r), int.from_bytes(s)]))
+    def _confirmed(self) -> Any:  # noqa: ANN401  # web3's block identifiers
+        if self._reading.confirmations == 1:
+            return "latest"
+        return max(0, int(self._web3.eth.block_number) - self._reading.confirmations + 1)
+
+    def _hash_at(self, number: int) -> bytes:
+        return bytes(self._web3.eth.get_block(number)["hash"])
+
+    def _pages(self, query: dict[str, Any], last: int) -> list[Any]:
+        """Return the logs of all pages; a page that the node finds too large is halved, the next one grows again."""
+        found: list[Any] = []
+        first, size = self._reading.first_block, self._reading.blocks_a_query
+        while first <= last:
+            end = min(first + size - 1, last)
+            page = query | {"fromBlock": first, "toBlock": end}
+            try:
+                logs = self._web3.eth.get_logs(cast("FilterParams", page))
+            except Web3RPCError:
+                if end == first:
+                    raise
+                size = (end - first + 1) // 2
+                continue
+            found += _ordered(logs, first, end)
+            first, size = end + 1, min(size * 2, self._reading.blocks_a_query)
+        return found
 
     def _log(self, log: Any) -> Log:  # noqa: ANN401  # a node may report anything
         stamp = log.get("blockTimestamp")
@@ -146,45 +157,20 @@ class Node:
 
     def _time(self, block_hash: bytes) -> int:
         if block_hash not in self._times:
-            self._times[block_hash] = int(self._web3.eth.get_block(_hex(block_hash))["timestamp"])
+            self._times[block_hash] = int(self._web3.eth.get_block(prefixed(block_hash))["timestamp"])
         return self._times[block_hash]
 
 
-@contextmanager
-def _translated(contract: Contract | None = None, *, sending: bool = False) -> Iterator[None]:
-    try:
-        yield
-    except ContractLogicError as error:
-        data = error.data if isinstance(error.data, str) else ""
-        reason = contract.describe(_parsed(data)) if contract is not None else str(error.message)
-        raise RejectedTransactionError(f"contract refused: {reason}") from error
-    except Web3RPCError as error:
-        if sending and not isinstance(error, RequestTimedOut | TransactionNotFound):
-            raise RejectedTransactionError("ledger node refused the transaction", got=_line(error)) from error
-        raise UnreachableError("ledger node gave no answer", got=_line(error)) from error
-    except (Web3Exception, OSError) as error:
-        raise UnreachableError(
-            "ledger node does not answer", got=_line(error), remedy="check its address and that it runs"
-        ) from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        # What web3's formatters raise over an answer that has not the form of the method's result.
-        raise FormatError("answer of the ledger node", got=repr(error)[:200]) from error
+def _ordered(logs: Sequence[Any], first: int, last: int) -> list[Any]:
+    """Return logs in chain order, after checking that each stands in the range, once, in a block of the chain."""
+    ordered = sorted(logs, key=_position)
+    positions = [_position(log) for log in ordered]
+    if len(set(positions)) < len(positions) or any(not first <= block <= last for block, _ in positions):
+        raise FormatError("logs of the ledger node", expected=f"each once, of blocks {first} to {last}", got="others")
+    if any(log.get("removed") for log in ordered):
+        raise FormatError("logs of the ledger node", expected="logs of the chain", got="removed ones")
+    return ordered
 
 
-def _parsed(data: str) -> bytes:
-    try:
-        return bytes.fromhex(data.removeprefix("0x"))
-    except ValueError:
-        return b""
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-def _checksum(address: bytes) -> Any:  # noqa: ANN401  # web3's address types are distinct strings
-    return checksum_address(address)
-
-
-def _hex(data: bytes) -> Any:  # noqa: ANN401  # web3's hex types are distinct strings
-    return "0x" + data.hex()
+def _position(log: Any) -> tuple[int, int]:  # noqa: ANN401  # a node may report anything
+    return int(log["blockNumber"]), int(log["logIndex"])

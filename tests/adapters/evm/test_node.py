@@ -23,6 +23,7 @@ from fedchain.adapters.evm.ledger import EvmLedger, EvmRegistry
 from fedchain.adapters.evm.node import Node
 from fedchain.adapters.evm.opening import read_chain
 from fedchain.adapters.evm.provider import EmbeddedProvider
+from fedchain.adapters.evm.sending import Rules, Sender
 from fedchain.core.digest import ZERO
 from fedchain.core.errors import FedchainError, FormatError, InputError, RejectedTransactionError, UnreachableError
 from fedchain.core.record import LinkKind, RoundLink
@@ -69,7 +70,8 @@ def _error(code: int, message: str) -> Callable[[RPCResponse], RPCResponse]:
 
 
 def _ledger(contracts: Deployed, **answers: Callable[[RPCResponse], RPCResponse]) -> EvmLedger:
-    return EvmLedger(Node(Web3(Altered(contracts, **answers)), timeout_s=0.2), contracts.identity, AGGREGATOR)
+    web3 = Web3(Altered(contracts, **answers))
+    return EvmLedger(Node(web3, sender=Sender(web3, Rules(timeout_s=0.2))), contracts.identity, AGGREGATOR)
 
 
 def test_threads_that_send_with_one_key_lose_nothing(contracts: Deployed) -> None:
@@ -155,7 +157,7 @@ def test_a_key_without_funds_is_refused_in_one_line(contracts: Deployed) -> None
 
 def test_an_error_of_the_node_is_one_of_ours(contracts: Deployed) -> None:
     underpriced = _error(-32000, "replacement transaction underpriced")
-    node = Node(Web3(Altered(contracts, eth_sendRawTransaction=underpriced)))
+    node = Node(Web3(Altered(contracts, eth_sendRawTransaction=underpriced, eth_getTransactionByHash=_result(None))))
     with pytest.raises(RejectedTransactionError, match="underpriced"):
         EvmRegistry(node, contracts.identity, OPERATOR).add_organisation(b"\x01" * 32, SITE.address)
 

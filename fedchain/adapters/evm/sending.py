@@ -1,0 +1,342 @@
+"""Getting a transaction into the chain once: over crashes, silence, dropped and stuck transactions, and reorganisations.
+
+The order is journal, send, confirm. What is journaled may be sent any number of times, because a nonce enters a chain
+once; what falls out in a reorganisation is sent again as it was, before anything new. Only a receipt says that a
+transaction is in the chain, never a nonce: receipts may lag behind it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from web3 import Web3
+from web3.exceptions import BlockNotFound, TransactionNotFound
+from web3.types import TxParams
+
+from fedchain.adapters.evm.abi import Contract
+from fedchain.adapters.evm.answers import checksummed, prefixed, translated
+from fedchain.adapters.evm.fees import FeePolicy, Fees
+from fedchain.adapters.evm.intents import Attempt, Intent, Intents, Place, account_of, intents_in_memory
+from fedchain.adapters.evm.transactions import Request, signed, signed_again
+from fedchain.adapters.evm.waiting import Deadline, Stopwatch, SystemStopwatch
+from fedchain.core.errors import RejectedTransactionError, UnreachableError
+from fedchain.ports.signer import Signer
+
+_MOST_NONCES: Final = 3
+_PLAIN_TRANSFER_GAS: Final = 21_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How long and how deep: times in seconds, depths in blocks.
+
+    A transaction counts as confirmed when `confirmations` blocks hold it, its own included, and is watched until
+    `buried_after` do. One that no node knows is sent again after `resend_after_s`; one that stays unmined is offered
+    more after `stuck_after_s`.
+    """
+
+    timeout_s: float = 120.0
+    poll_s: float = 0.05
+    confirmations: int = 1
+    buried_after: int = 1
+    resend_after_s: float = 5.0
+    stuck_after_s: float = 60.0
+    fees: FeePolicy = field(default_factory=FeePolicy)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.confirmations <= self.buried_after:
+            raise ValueError(f"expected 1 <= confirmations <= buried_after, got {self}")
+
+
+class Sender:
+    """Sends for any number of keys over one node. Threads and, with a file of intents, processes may share a key."""
+
+    def __init__(
+        self,
+        web3: Web3,
+        rules: Rules,
+        *,
+        intents: Intents | None = None,
+        stopwatch: Stopwatch | None = None,
+        say: Callable[[str], None] = logging.getLogger("fedchain.ledger").warning,
+    ) -> None:
+        self._web3 = web3
+        self._rules = rules
+        self._intents = intents or intents_in_memory()
+        self._stopwatch = stopwatch or SystemStopwatch()
+        self._say = say
+
+    def send(self, signer: Signer, contract: Contract, request: Request) -> Any:  # noqa: ANN401  # web3's receipt
+        """Return the receipt of the confirmed transaction, which succeeded.
+
+        A request that is in the journal and not in the chain is taken up again instead of being sent twice.
+
+        Raises:
+            RejectedTransactionError: if the contract refuses it, with its error, or the node does.
+            UnreachableError: if there is no answer, no confirmation, or no fee under the cap, until the deadline.
+        """
+        deadline = Deadline(self._stopwatch, self._rules.timeout_s)
+        with translated():
+            account = account_of(int(self._web3.eth.chain_id), signer.address)
+        shipment = _Shipment(signer, contract, request, account, deadline)
+        for _ in range(_MOST_NONCES):
+            receipt = self._confirmed(shipment, self._journaled(shipment))
+            if receipt is not None:
+                self._check(shipment, receipt)
+                return receipt
+        raise UnreachableError(
+            "transaction found no nonce", got=f"{_MOST_NONCES} that others took", remedy="use this key here only"
+        )
+
+    # choosing a nonce
+
+    def _journaled(self, shipment: _Shipment) -> Intent:
+        while True:
+            with self._intents.exclusive(shipment.deadline):
+                fallen = self._settled(shipment)
+                found = next(
+                    (i for i in self._intents.of(shipment.account) if i.place is None and i.call == shipment.call), None
+                )
+                if found is not None:
+                    return found
+                if not fallen:
+                    return self._new(shipment)
+            for intent in fallen:  # what comes next may rest on them
+                self._confirmed(shipment, intent)
+
+    def _settled(self, shipment: _Shipment) -> list[Intent]:
+        """Send what is journaled and not in the chain; return what had been in it and fell out."""
+        intents = self._intents.of(shipment.account)
+        places = [intent.place for intent in intents if intent.place is not None]
+        last = max(places, key=lambda place: place.block, default=None)
+        is_intact = last is None or self._is_canonical(last)
+        fallen: list[Intent] = []
+        for intent in intents:
+            if intent.place is not None and is_intact:
+                continue
+            receipt = self._receipt(intent.attempts)
+            self._intents.place(shipment.account, intent.nonce, None if receipt is None else _place(receipt))
+            if receipt is None:
+                if intent.place is not None:
+                    self._say(_fell_out(intent))
+                    fallen.append(intent)
+                self._broadcast_again(intent)
+        return fallen
+
+    def _new(self, shipment: _Shipment) -> Intent:
+        with translated(shipment.contract, sending=True):
+            gas = int(self._web3.eth.estimate_gas(shipment.parameters()))
+        pending = self._count(shipment, "pending")
+        nonces = [intent.nonce for intent in self._intents.of(shipment.account)]
+        nonce = max([pending, *(each + 1 for each in nonces)])
+        for gap in sorted(set(range(pending, nonce)) - set(nonces)):
+            self._fill(shipment, gap)
+        attempt = signed(shipment.signer, shipment.chain_id, nonce, shipment.request, (gas, self._fees(shipment)))
+        intent = Intent(nonce, shipment.call, (attempt,))
+        self._intents.add(shipment.account, intent)
+        try:
+            self._broadcast(attempt)
+        except RejectedTransactionError:
+            if not self._is_known(attempt):
+                self._intents.remove(shipment.account, nonce)
+                raise
+        return intent
+
+    def _fill(self, shipment: _Shipment, nonce: int) -> None:
+        """Take a nonce that nobody's transaction has, so that those after it can be mined: an empty transfer to self."""
+        self._say(f"nonce {nonce} is missing: it is filled with an empty transfer")
+        request = Request(shipment.signer.address, b"")
+        fees = self._fees(shipment)
+        attempt = signed(shipment.signer, shipment.chain_id, nonce, request, (_PLAIN_TRANSFER_GAS, fees))
+        intent = Intent(nonce, request.digest(), (attempt,))
+        self._intents.add(shipment.account, intent)
+        self._broadcast_again(intent)
+
+    def _fees(self, shipment: _Shipment) -> Fees:
+        is_said = False
+        while True:
+            base_fee, tip = self._market()
+            fees = self._rules.fees.offer(base_fee, tip)
+            if fees is not None:
+                return fees
+            expected, got = f"at most {self._rules.fees.cap} wei per gas", f"{base_fee} and a tip of {tip}"
+            if shipment.deadline.is_past():
+                raise UnreachableError("fees stay above the cap", expected=expected, got=got, remedy="wait, or raise it")
+            if not is_said:
+                self._say(f"fees are above the cap, waiting: expected {expected}, got {got}")
+                is_said = True
+            shipment.deadline.wait(self._rules.poll_s)
+
+    # waiting for a receipt
+
+    def _confirmed(self, shipment: _Shipment, intent: Intent) -> Any:  # noqa: ANN401  # web3's receipt
+        """Return the receipt once it is deep enough; None if another transaction took the nonce."""
+        watch = _Watch(intent, self._stopwatch.now())
+        while True:
+            watch.intent = self._intents.find(shipment.account, intent.nonce) or watch.intent
+            receipt = self._receipt(watch.intent.attempts)
+            if receipt is not None:
+                place = _place(receipt)
+                if place != watch.intent.place:
+                    self._intents.place(shipment.account, intent.nonce, place)
+                if self._is_deep(place):
+                    self._forget(shipment, place)
+                    return receipt
+            elif self._is_lost(shipment, watch):
+                self._intents.remove(shipment.account, intent.nonce)
+                return None
+            if shipment.deadline.is_past():
+                raise UnreachableError(
+                    "transaction is not confirmed",
+                    expected=f"{self._rules.confirmations} blocks within {self._rules.timeout_s:g} s",
+                    got=f"{'some' if receipt is not None else 'none'} for nonce {intent.nonce}",
+                    remedy="repeat the command: what is journaled is taken up again, once",
+                )
+            shipment.deadline.wait(self._rules.poll_s)
+
+    def _is_lost(self, shipment: _Shipment, watch: _Watch) -> bool:
+        """See to a transaction without a receipt; return whether its nonce was used for another one."""
+        now = self._stopwatch.now()
+        if watch.intent.place is not None:
+            self._say(_fell_out(watch.intent))
+            self._intents.place(shipment.account, watch.intent.nonce, None)
+            self._broadcast_again(watch.intent)
+        elif now - watch.looked_at >= self._rules.resend_after_s:
+            watch.looked_at = now
+            if not any(self._is_known(attempt) for attempt in watch.intent.attempts):
+                was_passed, watch.is_passed = watch.is_passed, self._count(shipment, "latest") > watch.intent.nonce
+                if was_passed and watch.is_passed:  # twice, because receipts lag behind the nonce
+                    return True
+                self._broadcast_again(watch.intent)
+        if now - watch.attempted_at >= self._rules.stuck_after_s:
+            watch.attempted_at = now
+            self._hurry(shipment, watch.intent)
+        return False
+
+    def _hurry(self, shipment: _Shipment, intent: Intent) -> None:
+        """Offer more for a stuck transaction, as far as the cap allows, and fill the nonces that hold it up."""
+        with self._intents.exclusive(shipment.deadline):
+            taken = {each.nonce for each in self._intents.of(shipment.account)}
+            for gap in sorted(set(range(self._count(shipment, "pending"), intent.nonce)) - taken):
+                self._fill(shipment, gap)
+            last = intent.attempts[-1]
+            fees = self._rules.fees.replacement(last.fees, *self._market())
+            if fees is None:
+                self._say(f"transaction 0x{last.hash.hex()} is stuck, and a higher fee would pass the cap: waiting")
+                return
+            self._say(f"transaction 0x{last.hash.hex()} is stuck: offering {fees.max_fee} wei per gas for its nonce")
+            attempt = signed_again(shipment.signer, last, fees)
+            self._intents.add_attempt(shipment.account, intent.nonce, attempt)
+            self._broadcast_again(Intent(intent.nonce, intent.call, (attempt,)))
+
+    def _check(self, shipment: _Shipment, receipt: Any) -> None:  # noqa: ANN401  # web3's receipt
+        if receipt["status"] == 1:
+            return
+        with translated(shipment.contract, sending=True):
+            # Another transaction came between; the same call now says why.
+            self._web3.eth.call(shipment.parameters(), receipt["blockNumber"])
+        raise RejectedTransactionError("transaction failed", got=prefixed(bytes(receipt["transactionHash"])))
+
+    def _forget(self, shipment: _Shipment, place: Place) -> None:
+        buried = place.block + self._rules.confirmations - self._rules.buried_after
+        self._intents.forget_up_to(shipment.account, buried)
+
+    # asking the node
+
+    def _receipt(self, attempts: Sequence[Attempt]) -> Any:  # noqa: ANN401  # web3's receipt
+        with translated():
+            for attempt in reversed(attempts):
+                try:
+                    return self._web3.eth.get_transaction_receipt(prefixed(attempt.hash))
+                except TransactionNotFound:
+                    continue
+        return None
+
+    def _is_known(self, attempt: Attempt) -> bool:
+        with translated():
+            try:
+                self._web3.eth.get_transaction(prefixed(attempt.hash))
+            except TransactionNotFound:
+                return False
+            return True
+
+    def _is_canonical(self, place: Place) -> bool:
+        with translated():
+            try:
+                return bytes(self._web3.eth.get_block(place.block)["hash"]) == place.block_hash
+            except BlockNotFound:
+                return False
+
+    def _is_deep(self, place: Place) -> bool:
+        if self._rules.confirmations == 1:
+            return True
+        with translated():
+            head = int(self._web3.eth.block_number)
+        return head - place.block + 1 >= self._rules.confirmations and self._is_canonical(place)
+
+    def _broadcast(self, attempt: Attempt) -> None:
+        with translated(sending=True):
+            self._web3.eth.send_raw_transaction(prefixed(attempt.raw))
+
+    def _broadcast_again(self, intent: Intent) -> None:
+        for attempt in reversed(intent.attempts):
+            try:
+                self._broadcast(attempt)
+            except RejectedTransactionError as error:  # known already, or too late: its receipt will tell
+                self._say(f"sent again: {error}")
+            else:
+                return
+
+    def _count(self, shipment: _Shipment, tag: Any) -> int:  # noqa: ANN401  # web3's literals
+        with translated():
+            return int(self._web3.eth.get_transaction_count(checksummed(shipment.signer.address), tag))
+
+    def _market(self) -> tuple[int, int]:
+        with translated():
+            eth = self._web3.eth
+            return int(eth.get_block("latest").get("baseFeePerGas", 0)), int(eth.max_priority_fee)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shipment:
+    """One request on its way: whose, what, and until when."""
+
+    signer: Signer
+    contract: Contract
+    request: Request
+    account: bytes
+    deadline: Deadline
+
+    @property
+    def chain_id(self) -> int:
+        return int.from_bytes(self.account[:32])
+
+    @property
+    def call(self) -> bytes:
+        return self.request.digest()
+
+    def parameters(self) -> TxParams:
+        found: TxParams = {"from": checksummed(self.signer.address), "data": prefixed(self.request.data)}
+        if self.request.to is not None:
+            found["to"] = checksummed(self.request.to)
+        return found
+
+
+class _Watch:
+    """What was last seen of an intent that is waited for."""
+
+    def __init__(self, intent: Intent, now: float) -> None:
+        self.intent = intent
+        self.looked_at = self.attempted_at = now
+        self.is_passed = False
+
+
+def _place(receipt: Any) -> Place:  # noqa: ANN401  # web3's receipt
+    return Place(int(receipt["blockNumber"]), bytes(receipt["blockHash"]))
+
+
+def _fell_out(intent: Intent) -> str:
+    return f"transaction 0x{intent.attempts[-1].hash.hex()} fell out of the chain and is sent again"
