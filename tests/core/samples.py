@@ -31,6 +31,7 @@ from fedchain.core.messages import (
 )
 from fedchain.core.policy import DataPolicy, DatasetCard
 from fedchain.core.privacy import DpParams
+from fedchain.core.rewards import RewardReport
 from fedchain.core.task import LocalTraining, RoundProof, SignedPromise, Task, UpdateHeader
 from fedchain.core.trust import TrustFile
 
@@ -45,7 +46,7 @@ MESSAGES: tuple[type[Any], ...] = (
 )  # fmt: skip
 DOCUMENTS: tuple[type[Any], ...] = (
     RunManifest, RoundManifest, DataPolicy, DatasetCard, DpParams, LocalTraining, UpdateHeader, TrustFile, Task,
-    SignedPromise, RoundProof,
+    SignedPromise, RoundProof, RewardReport,
 )  # fmt: skip
 
 bytes32 = st.binary(min_size=32, max_size=32)
