@@ -86,7 +86,7 @@ class RewardsConfig:
     pool_per_round: Annotated[int, Ge(0), Lt(2**53)]
     asset: Literal["credits", "native", "erc20"]
     token: str | None
-    dispute_window_s: Annotated[int, Ge(0), Le(365 * 24 * 3600)]
+    dispute_window_s: Annotated[int, Ge(1), Le(365 * 24 * 3600)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ digest only the lightest counts, in the model that is scored, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fedchain.core.aggregation import ExactSum, ModelOutOfRangeError, RunAll
@@ -23,25 +23,56 @@ from fedchain.core.scoring import STATISTIC, ValidationSet, validation_digest, v
 from fedchain.core.tensors import IntTensors, TensorSchema, decode
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.ports.store import ArtifactStore
-from fedchain.workflow.audit_round import AuditedRound, AuditedUpdate
+from fedchain.workflow.audit_round import AuditedRound
+
+
+@dataclass(frozen=True, slots=True)
+class PaidUpdate:
+    """An update of a round that pays: whose, with what weight, and where its payload lies."""
+
+    client: bytes
+    weight: int
+    payload_cid: str
+
+
+@dataclass(frozen=True, slots=True)
+class PaidRound:
+    """A sealed round of a run that pays."""
+
+    run: RunManifest
+    terms: RewardTerms
+    round: int
+    round_hash: bytes
+    base_model_cid: str
+    updates: tuple[PaidUpdate, ...]
+
+
+def paid_rounds(rounds: Sequence[AuditedRound]) -> Iterator[PaidRound]:
+    """Yield the audited rounds that pay, in their order."""
+    for each in rounds:
+        link, terms = each.chained.event.link, each.run_manifest.rewards
+        if terms is not None and link.kind is LinkKind.SEALED:
+            updates = tuple(
+                PaidUpdate(one.signer, one.update.header.message.weight, one.update.payload_cid) for one in each.updates
+            )
+            base = each.manifest.base_model.cid
+            yield PaidRound(each.run_manifest, terms, link.round, each.chained.round_hash, base, updates)
 
 
 def rederive_rewards(
-    identity: LedgerIdentity, rounds: Sequence[AuditedRound], store: ArtifactStore, run_all: RunAll
+    identity: LedgerIdentity, rounds: Iterable[PaidRound], store: ArtifactStore, run_all: RunAll
 ) -> RewardHistory:
-    """Return what every sealed round paid; `rounds` were audited without a finding, in ledger order.
+    """Return what rounds paid, in the order given.
+
+    A history that others are to agree with takes all rounds that were audited without a finding, in ledger order.
 
     Raises:
         IntegrityError: if a run's donated rows are not those that its manifest commits to.
         MissingArtifactError: if the store lacks a payload, a model or donated rows.
     """
     scorer, earned = _Scorer(store, run_all, {}), dict[bytes, int]()
-    paid: list[RoundRewards] = []
-    for audited in rounds:
-        terms = audited.run_manifest.rewards
-        if terms is not None and audited.chained.event.link.kind is LinkKind.SEALED:
-            paid.append(_paid(audited, terms, scorer.scores(audited, terms), earned))
-    return RewardHistory(identity.chain_id, identity.rounds_contract, identity.federation, STATISTIC, tuple(paid))
+    paid = tuple(_rewards(each, scorer.scores(each), earned) for each in rounds)
+    return RewardHistory(identity.chain_id, identity.rounds_contract, identity.federation, STATISTIC, paid)
 
 
 def read_validation(run: RunManifest, terms: RewardTerms, store: ArtifactStore) -> ValidationSet:
@@ -94,13 +125,13 @@ class _Scorer:
     run_all: RunAll
     rows: dict[bytes, ValidationSet]
 
-    def scores(self, audited: AuditedRound, terms: RewardTerms) -> _Scores:
-        run = audited.run_manifest
+    def scores(self, paid: PaidRound) -> _Scores:
+        run = paid.run
         if run.run not in self.rows:
-            self.rows[run.run] = read_validation(run, terms, self.store)
-        base = decode(self.store.get(Cid.parse(audited.manifest.base_model.cid)))
+            self.rows[run.run] = read_validation(run, paid.terms, self.store)
+        base = decode(self.store.get(Cid.parse(paid.base_model_cid)))
         encoding = FixedPoint(run.fraction_bits, run.width)
-        parts = [self._part(each, encoding) for each in audited.updates]
+        parts = [self._part(each, encoding) for each in paid.updates]
         total = ExactSum(TensorSchema.of(base), self.run_all)
         for each in parts:
             total.add(self._tensors(each.payload_cid), each.weight)
@@ -122,10 +153,9 @@ class _Scorer:
         finally:
             trial.total.put_back(tensors, part.weight)
 
-    def _part(self, audited: AuditedUpdate, encoding: FixedPoint) -> _Part:
-        update = self._update(audited.update.payload_cid)
-        digest = update_digest(encoding.fraction_bits, encoding.width, update)
-        return _Part(audited.signer, digest, audited.update.header.message.weight, audited.update.payload_cid)
+    def _part(self, update: PaidUpdate, encoding: FixedPoint) -> _Part:
+        digest = update_digest(encoding.fraction_bits, encoding.width, self._update(update.payload_cid))
+        return _Part(update.client, digest, update.weight, update.payload_cid)
 
     def _update(self, payload_cid: str) -> bytes:
         return Envelope.from_bytes(self.store.get(Cid.parse(payload_cid))).update
@@ -160,19 +190,18 @@ def _lightest(parts: Sequence[_Part]) -> list[_Part]:
     return list(kept.values())
 
 
-def _paid(audited: AuditedRound, terms: RewardTerms, scores: _Scores, earned: dict[bytes, int]) -> RoundRewards:
+def _rewards(paid: PaidRound, scores: _Scores, earned: dict[bytes, int]) -> RoundRewards:
     """Return what a round paid, and add it to what each client has earned."""
-    link = audited.chained.event.link
     shares: list[Share] = []
-    for client, pay in sorted(pays(terms.pool_per_round, scores.by_digest, scores.clients).items()):
+    for client, pay in sorted(pays(paid.terms.pool_per_round, scores.by_digest, scores.clients).items()):
         earned[client] = earned.get(client, 0) + pay
         shares.append(Share(client, scores.by_digest[scores.clients[client]], pay, earned[client]))
     return RoundRewards(
-        run=link.run,
-        round=link.round,
-        round_hash=audited.chained.round_hash,
-        validation=terms.validation.digest,
-        pool=terms.pool_per_round,
+        run=paid.run.run,
+        round=paid.round,
+        round_hash=paid.round_hash,
+        validation=paid.terms.validation.digest,
+        pool=paid.terms.pool_per_round,
         value=scores.value,
         shares=tuple(shares),
     )

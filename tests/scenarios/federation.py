@@ -44,7 +44,7 @@ from fedchain.ports.site_state import Evidence, SiteState
 from fedchain.ports.watcher import Event
 from fedchain.workflow.enrolment import Applicant, enrol
 from fedchain.workflow.planning import Donation, NewRun, Provenance, local_training, read_plan, write_plan
-from fedchain.workflow.rewards import rederive_rewards
+from fedchain.workflow.rewards import paid_rounds, rederive_rewards
 from fedchain.workflow.rounds import Instruments, RoundMachine, RunPlan
 from fedchain.workflow.run_state import Accepted, Planned, RunState, body_of, entry_of
 from fedchain.workflow.site import Site, SiteDataset
@@ -79,7 +79,7 @@ INITIAL: Final = {"bias": np.array([0.25, -0.5]), "weight": np.array([[1.0, -2.0
 
 SCORABLE: Final = {"output.bias": np.array([0.25]), "output.weight": np.array([[1.0, -0.5, 0.125, 0.0]])}
 """A logistic model over four features, for runs that pay."""
-NO_REWARDS: Final = RewardsConfig("off", 0, "credits", None, 0)
+NO_REWARDS: Final = RewardsConfig("off", 0, "credits", None, 60)
 REWARDS: Final = RewardsConfig("donated", 1_000_003, "credits", None, 60)
 
 
@@ -257,7 +257,7 @@ class Federation:
         ledger = MemoryLedger(self.record, bytes(20))
         audit = Verifier(ledger, self.store, AddingAccountant(), serially).audit()
         assert not audit.lineage.findings
-        return rederive_rewards(ledger.identity(), audit.rounds, self.store, serially)
+        return rederive_rewards(ledger.identity(), paid_rounds(audit.rounds), self.store, serially)
 
     def verify(
         self, *, run: bytes | None = None, heads: Sequence[bytes] = (), trust: TrustFile | None = None,
@@ -343,10 +343,10 @@ def _plan(setup: Setup, run: bytes, applicants: Sequence[Applicant], store: Memo
 
 
 def _donation(applicant: Applicant) -> Donation:
-    """Rows that differ by site, whose label is hidden in their first feature."""
+    """Rows that differ by site and tell nothing of their labels, so that an update helps as often as it harms."""
     draws = np.random.default_rng(list(applicant.device))
     rows = draws.normal(size=(12, 4)).astype(np.float32)
-    labels = (rows[:, 0] + draws.normal(size=12) > 0).astype(np.float32)
+    labels = draws.integers(0, 2, size=12).astype(np.float32)
     return Donation(applicant.device, rows, labels)
 
 
