@@ -14,6 +14,8 @@ ROOT = Path(__file__).parents[2]
 CONTRACTS = ROOT / "contracts"
 ARTIFACTS = ROOT / "fedchain" / "adapters" / "evm" / "artifacts"
 
+NAMES = sorted(path.stem for path in ARTIFACTS.glob("*.json"))
+
 with_compiler = pytest.mark.skipif(
     shutil.which("node") is None or not (CONTRACTS / "node_modules").is_dir(),
     reason="needs Node and `npm ci` in contracts/",
@@ -25,7 +27,7 @@ def _sources() -> dict[str, str]:
     return {path.relative_to(CONTRACTS).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
-@pytest.mark.parametrize("name", ["FedRegistry", "RoundLedger"])
+@pytest.mark.parametrize("name", NAMES)
 def test_an_artifact_was_compiled_from_the_sources_as_they_are(name: str) -> None:
     artifact = json.loads((ARTIFACTS / f"{name}.json").read_text("utf-8"))
     used = artifact["sources"]
@@ -34,11 +36,12 @@ def test_an_artifact_was_compiled_from_the_sources_as_they_are(name: str) -> Non
 
 
 def test_every_source_is_part_of_an_artifact() -> None:
+    assert set(NAMES) >= {"FedRegistry", "RoundLedger", "RewardVault"}
     used = [json.loads(path.read_text("utf-8"))["sources"] for path in ARTIFACTS.glob("*.json")]
     assert set().union(*used) == set(_sources())
 
 
-@pytest.mark.parametrize("name", ["FedRegistry", "RoundLedger"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_contract_fits_the_size_limit(name: str) -> None:
     artifact = json.loads((ARTIFACTS / f"{name}.json").read_text("utf-8"))
     assert len(bytes.fromhex(artifact["deployedBytecode"].removeprefix("0x"))) <= 24_576

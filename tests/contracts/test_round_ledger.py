@@ -21,6 +21,8 @@ from tests.doubles.evm import ADMIN, AGGREGATOR, FEDERATION, OPERATOR, STRANGER,
 from tests.doubles.signer import NamedSigner
 
 GAS_GOAL = 45_000
+FENCE = 1  # of the aggregator that the contract was deployed with
+NOBODY = bytes(20)
 RUN = b"\x77" * 32
 LINK = RoundLink(
     RUN, 1, LinkKind.SEALED, b"\x11" * 32, b"\x12" * 32, b"\x13" * 32, b"\x14" * 32, b"\x15" * 32, 10_000, 3
@@ -40,7 +42,7 @@ class World:
     def seal(self, link: RoundLink, previous_hash: bytes, kind: int | None = None) -> None:
         run, round_, own_kind, *rest = astuple(link)
         content = (run, round_, int(own_kind) if kind is None else kind, previous_hash, *rest)
-        self.send(AGGREGATOR, "seal", content)
+        self.send(AGGREGATOR, "seal", content, FENCE)
 
 
 @pytest.fixture
@@ -88,30 +90,35 @@ def test_nothing_follows_a_closing_link_by_whatever_previous_hash(world: World) 
     assert world.ledger.head_slot(RUN) == slot
 
 
-def test_only_the_role_seals_and_only_the_admin_moves_the_role(world: World) -> None:
-    role = world.node.call(world.identity.rounds_contract, ROUNDS, "AGGREGATOR_ROLE")[0]
+def test_only_the_aggregator_seals_and_only_the_admin_appoints_it(world: World) -> None:
     for sender in (STRANGER, AGGREGATOR, OPERATOR):
-        with pytest.raises(RejectedTransactionError, match="AccessControlUnauthorizedAccount"):
-            world.send(sender, "grantRole", role, STRANGER.address)
-    world.send(ADMIN, "revokeRole", role, AGGREGATOR.address)
-    world.send(ADMIN, "grantRole", role, STRANGER.address)
-    with pytest.raises(RejectedTransactionError, match="AccessControlUnauthorizedAccount"):
+        with pytest.raises(RejectedTransactionError, match="OwnableUnauthorizedAccount"):
+            world.send(sender, "setAggregator", STRANGER.address)
+    world.send(ADMIN, "setAggregator", STRANGER.address)
+    with pytest.raises(RejectedTransactionError, match="NotAggregator"):
         world.seal(LINK, ZERO)
     EvmLedger(world.node, world.identity, STRANGER).seal(LINK, ZERO)
 
 
+def test_of_two_aggregators_with_one_key_the_last_that_took_over_seals(world: World) -> None:
+    world.send(AGGREGATOR, "takeOver")
+    with pytest.raises(RejectedTransactionError, match=r"Fenced\(expected 2, got 1\)"):
+        world.ledger.seal(LINK, ZERO)
+    EvmLedger(world.node, world.identity, AGGREGATOR).seal(LINK, ZERO)
+
+
 def test_the_admin_does_not_seal(world: World) -> None:
-    with pytest.raises(RejectedTransactionError, match="AccessControlUnauthorizedAccount"):
+    with pytest.raises(RejectedTransactionError, match="NotAggregator"):
         EvmLedger(world.node, world.identity, ADMIN).seal(LINK, ZERO)
 
 
 def test_a_ledger_needs_a_registry_of_its_own_federation(world: World) -> None:
-    registry, everybody = world.identity.registry_contract, (ADMIN.address, AGGREGATOR.address)
+    registry, everybody = world.identity.registry_contract, (ADMIN.address, AGGREGATOR.address, NOBODY, NOBODY)
     for arguments, error in (
         ((registry, b"\x01" * 32, *everybody), "ForeignFederation"),
         ((registry, ZERO, *everybody), "ZeroValue"),
-        ((registry, FEDERATION, bytes(20), AGGREGATOR.address), "ZeroValue"),
-        ((registry, FEDERATION, ADMIN.address, bytes(20)), "ZeroValue"),
+        ((registry, FEDERATION, NOBODY, AGGREGATOR.address, NOBODY, NOBODY), "OwnableInvalidOwner"),
+        ((registry, FEDERATION, ADMIN.address, NOBODY, NOBODY, NOBODY), "ZeroValue"),
         ((STRANGER.address, FEDERATION, *everybody), "no reason given"),
     ):
         with pytest.raises(RejectedTransactionError, match=error):

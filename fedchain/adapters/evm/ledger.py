@@ -31,12 +31,19 @@ _FUNCTIONS: Final[Mapping[type[RegistryMessage], str]] = {
 
 
 class EvmLedger:
-    """The record on a node. Without an aggregator's key it only reads."""
+    """The record on a node. Without an aggregator's key it only reads.
+
+    It seals under the fence that stood when it was made: whoever takes over later stops this one.
+
+    Raises:
+        UnreachableError: if there is an aggregator's key and the node does not answer.
+    """
 
     def __init__(self, node: Node, identity: LedgerIdentity, aggregator: Signer | None = None) -> None:
         self._node = node
         self._identity = identity
         self._aggregator = aggregator
+        self._fence = 0 if aggregator is None else self._present_fence()
 
     def identity(self) -> LedgerIdentity:
         """Return chain, contracts and federation."""
@@ -87,7 +94,7 @@ class EvmLedger:
             link.run, link.round, int(link.kind), previous_hash, link.updates_root, link.rejected_root,
             link.base_model, link.model_digest, link.manifest_digest, link.accepted, link.rejected,
         )  # fmt: skip
-        data = ROUNDS.call("seal", content)
+        data = ROUNDS.call("seal", content, self._fence)
         try:
             done = self._node.send(self._aggregator, ROUNDS, data, self._identity.rounds_contract)
         except RejectedTransactionError:
@@ -100,6 +107,10 @@ class EvmLedger:
         if event is None:
             raise UnreachableError("node confirmed a seal without its event", got=f"0x{done.transaction.hex()}")
         return event
+
+    def _present_fence(self) -> int:
+        ((_, fence, _),) = self._node.call(self._identity.rounds_contract, ROUNDS, "lead")
+        return int(fence)
 
     def _link(self, logs: Sequence[Log]) -> LinkEvent | None:
         return next((event for event in self._decoded(logs) if isinstance(event, LinkEvent)), None)
