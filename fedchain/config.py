@@ -76,6 +76,20 @@ class LedgerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RewardsConfig:
+    """What contributions earn: "donated" scores them on rows that sites donate IN PLAIN, "off" pays nothing.
+
+    `token` is the address of the ERC-20 contract where `asset` is "erc20", else null.
+    """
+
+    mode: Literal["off", "donated"]
+    pool_per_round: Annotated[int, Ge(0), Lt(2**53)]
+    asset: Literal["credits", "native", "erc20"]
+    token: str | None
+    dispute_window_s: Annotated[int, Ge(1), Le(365 * 24 * 3600)]
+
+
+@dataclass(frozen=True, slots=True)
 class SimulationConfig:
     """What only a simulation has: replies shuffled with this seed, or left in order (null)."""
 
@@ -95,6 +109,7 @@ class ExperimentConfig:
     strategy: StrategyConfig
     store: StoreConfig
     ledger: LedgerConfig
+    rewards: RewardsConfig
     simulation: SimulationConfig
 
     def canonical(self) -> bytes:

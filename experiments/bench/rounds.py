@@ -22,6 +22,7 @@ from fedchain.config import (
     LedgerConfig,
     ModelConfig,
     PrivacyConfig,
+    RewardsConfig,
     SimulationConfig,
     StoreConfig,
     StrategyConfig,
@@ -49,6 +50,7 @@ def experiment(hidden: int, rounds: int) -> ExperimentConfig:
         strategy=StrategyConfig("fedavg", 1, 16, 0.1, 4, 100.0, 1, 3600),
         store=StoreConfig("embedded"),
         ledger=LedgerConfig("embedded", 31337),
+        rewards=RewardsConfig("off", 0, "credits", None, 60),
         simulation=SimulationConfig(None),
     )
 

@@ -61,8 +61,25 @@ class ExactSum:
         if weight < 1 or self._total + weight > MAX_TOTAL_WEIGHT:
             raise FormatError("weight", expected=f"1..{MAX_TOTAL_WEIGHT - self._total}", got=weight)
         self._total += weight
-        jobs = [(self._sums[name], update[name], weight) for name in self._schema.names]
-        self._run_all(_add_weighted, [part for job in jobs for part in _split(job)])
+        self._move(update, weight)
+
+    def leave_out(self, update: Mapping[str, npt.NDArray[np.int32]], weight: int) -> None:
+        """Take weight * update, which was added, out again; its weight stays in the divisor, as if it had been zero.
+
+        Raises:
+            FormatError: if the schema differs.
+        """
+        self._check("update", update)
+        self._move(update, -weight)
+
+    def put_back(self, update: Mapping[str, npt.NDArray[np.int32]], weight: int) -> None:
+        """Undo `leave_out`.
+
+        Raises:
+            FormatError: if the schema differs.
+        """
+        self._check("update", update)
+        self._move(update, weight)
 
     def apply_to(self, model: Mapping[str, npt.NDArray[np.int32]], encoding: FixedPoint) -> IntTensors:
         """Return model + mean update.
@@ -76,6 +93,10 @@ class ExactSum:
             raise InputError("aggregate", expected="at least one update", got="none")
         self._check("model", model)
         return {name: self._moved(name, model[name], encoding.limit) for name in self._schema.names}
+
+    def _move(self, update: Mapping[str, npt.NDArray[np.int32]], weight: int) -> None:
+        jobs = [(self._sums[name], update[name], weight) for name in self._schema.names]
+        self._run_all(_add_weighted, [part for job in jobs for part in _split(job)])
 
     def _check(self, what: str, tensors: Mapping[str, npt.NDArray[np.int32]]) -> None:
         if TensorSchema.of(tensors) != self._schema:

@@ -43,8 +43,29 @@ class TensorShape:
 
 
 @dataclass(frozen=True, slots=True)
+class Donor:
+    """A client that donates rows for validation: they lie in the store in plain, and it does not train on them."""
+
+    client: bytes
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class RewardTerms:
+    """What a run pays for, fixed before its first round.
+
+    `validation` is the set of donated rows, whose `donors` are sorted by client; each row names its donor's place.
+    """
+
+    statistic: str
+    pool_per_round: int
+    validation: ArtifactRef
+    donors: tuple[Donor, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RunManifest:
-    """What holds for every round of a run; each round's manifest names it."""
+    """What holds for every round of a run; each round's manifest names it. Without rewards `rewards` is None."""
 
     format: str
     profile: str
@@ -66,6 +87,7 @@ class RunManifest:
     cohort: tuple[CohortMember, ...]
     mode: str
     payload_encryption: str
+    rewards: RewardTerms | None
     created_at: int
 
 

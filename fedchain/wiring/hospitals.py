@@ -28,6 +28,7 @@ from fedchain.core.task import LocalTraining
 from fedchain.core.tensors import decode
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.workflow.enrolment import Applicant
+from fedchain.workflow.planning import Donation
 from fedchain.workflow.site import Site, SiteDataset
 
 MIN_OF_A_CLASS = 5
@@ -92,6 +93,13 @@ def admit(partition: Partition, home: Home, identity: LedgerIdentity, aggregator
 def names_of(hospitals: Sequence[Hospital]) -> dict[bytes, str]:
     """Return each device address's hospital name."""
     return {each.applicant.device: each.partition.name for each in hospitals}
+
+
+def donations_of(hospitals: Sequence[Hospital]) -> tuple[Donation, ...]:
+    """Return the rows that each hospital donates for validation."""
+    return tuple(
+        Donation(each.applicant.device, each.partition.donated_x, each.partition.donated_y) for each in hospitals
+    )
 
 
 def metrics_of(model: bytes, training: LocalTraining, hospitals: Sequence[Hospital]) -> dict[str, dict[str, float]]:

@@ -18,8 +18,7 @@ from fedchain.config import ExperimentConfig
 from fedchain.core.privacy import NO_MECHANISM, SUBSAMPLED_GAUSSIAN, Release
 from fedchain.core.task import LocalTraining
 from fedchain.ports.ledger import LedgerIdentity
-from fedchain.wiring.hospitals import Hospital, dataset_of, load
-from fedchain.workflow.enrolment import Applicant
+from fedchain.wiring.hospitals import Hospital, dataset_of, donations_of, load
 from fedchain.workflow.planning import NewRun, Provenance, forecast, local_training, write_plan
 from fedchain.workflow.run_state import Planned
 from fedchain.workflow.site import check_grant
@@ -82,13 +81,14 @@ def new_run(
     config: ExperimentConfig,
     training: LocalTraining,
     identity: LedgerIdentity,
-    applicants: Sequence[Applicant],
+    hospitals: Sequence[Hospital],
     store: EmbeddedStore,
 ) -> Planned:
     """Write the plan of a new run with a random id; return its first journal body."""
     run = SystemEntropy().secret(32)
     initial = models.initial(training.model, training.model_options, config.seed)
     provenance = Provenance(code_digest(), env_digest(), MODE, SystemClock().now())
-    new = NewRun(config, identity, run, applicants, training, initial, provenance)
+    applicants = [each.applicant for each in hospitals]
+    new = NewRun(config, identity, run, applicants, training, initial, provenance, donations_of(hospitals))
     cid = write_plan(new, store)
     return Planned(run, cid, config.digest())

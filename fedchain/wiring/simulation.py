@@ -140,7 +140,7 @@ def prepared(config: ExperimentConfig, home: Path, watcher: Watcher, *, fresh: b
         is_resumed = run is not None
         if run is None:
             check_grants(training, hospitals)
-            planned = new_run(config, training, record.ledger.identity(), applicants, store)
+            planned = new_run(config, training, record.ledger.identity(), hospitals, store)
             _begin(opened, planned)
             run = planned.run
         journal = stack.enter_context(_journal(opened, run))

@@ -53,6 +53,8 @@ def plan_difference(run: RunManifest, config: ExperimentConfig) -> tuple[str, st
         ("min_clients", strategy.min_clients, run.min_clients),
         ("max_update_norm_e6", round(strategy.max_update_norm * MICRO), run.max_update_norm_e6),
     ]
+    rewards = None if config.rewards.mode == "off" else config.rewards.pool_per_round
+    pairs.append(("rewards", rewards, None if run.rewards is None else run.rewards.pool_per_round))
     names = [each.name for each in dataclasses.fields(training)]
     pairs += [(f"training.{name}", getattr(training, name), getattr(run.training, name)) for name in names]
     for name, agreed, said in pairs:

@@ -15,6 +15,7 @@ STATEMENTS: dict[str, tuple[ClaimLevel, str]] = {
     "registry": (ClaimLevel.ANCHORED, "registry actions that lead to the head that the ledger keeps"),
     "manifest": (ClaimLevel.ANCHORED, "manifests that match their link on the ledger"),
     "configuration": (ClaimLevel.ANCHORED, "run configurations that match their digest"),
+    "validation": (ClaimLevel.ANCHORED, "sets of donated rows that match the manifest of their run"),
     "rejection": (ClaimLevel.ANCHORED, "rejected replies with their reason and the evidence kept"),
     "update": (ClaimLevel.SIGNED, "updates signed by a key that was valid at the round's deadline"),
     "consent": (ClaimLevel.SIGNED, "registry actions that bear the signature of the site they belong to"),

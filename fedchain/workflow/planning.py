@@ -5,15 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from fedchain.config import ExperimentConfig, decimal_text
 from fedchain.core import document
 from fedchain.core.aggregation import MAX_TOTAL_WEIGHT
 from fedchain.core.cid import Cid
 from fedchain.core.errors import InputError, PolicyError
 from fedchain.core.fixedpoint import FixedPoint
-from fedchain.core.manifest import CID_PROFILE, RUN_FORMAT, ArtifactRef, CohortMember, RunManifest, TensorShape
+from fedchain.core.manifest import (
+    CID_PROFILE,
+    RUN_FORMAT,
+    ArtifactRef,
+    CohortMember,
+    Donor,
+    RewardTerms,
+    RunManifest,
+    TensorShape,
+)
 from fedchain.core.policy import DataPolicy
 from fedchain.core.privacy import MICRO, Release, batches_per_epoch, merged, micro_epsilon
+from fedchain.core.scoring import STATISTIC, ValidationSet, validation_digest
 from fedchain.core.task import LocalTraining
 from fedchain.core.tensors import FloatTensors, TensorSchema, encode, model_digest
 from fedchain.ports.ledger import LedgerIdentity
@@ -50,6 +63,15 @@ def local_training(config: ExperimentConfig, inputs: int) -> LocalTraining:
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Donation:
+    """Rows (n, features) and labels (n,) of 0 and 1 that a client donates for validation, in plain."""
+
+    client: bytes
+    rows: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.float32]
+
+
 @dataclass(frozen=True, slots=True)
 class NewRun:
     """What a new run is made of, before it is written down."""
@@ -61,6 +83,7 @@ class NewRun:
     training: LocalTraining
     initial: FloatTensors
     provenance: Provenance
+    donations: Sequence[Donation] = ()
 
 
 def write_plan(new: NewRun, store: ArtifactStore) -> str:
@@ -97,6 +120,7 @@ def write_plan(new: NewRun, store: ArtifactStore) -> str:
         cohort=tuple(_member(each, store) for each in sorted(new.applicants, key=lambda each: each.device)),
         mode=new.provenance.mode,
         payload_encryption="none",
+        rewards=_terms(new, encoding, store),
         created_at=new.provenance.created_at,
     )
     return store.put(document.to_bytes(manifest)).text
@@ -112,6 +136,40 @@ def _check_cohort(new: NewRun) -> None:
         )  # fmt: skip
     if weight > MAX_TOTAL_WEIGHT:
         raise InputError("rows of all sites together", expected=f"at most {MAX_TOTAL_WEIGHT}", got=weight)
+
+
+def _terms(new: NewRun, encoding: FixedPoint, store: ArtifactStore) -> RewardTerms | None:
+    """Put the donated rows and return what the run pays for; None where it pays nothing."""
+    if new.config.rewards.mode == "off":
+        return None
+    policies = {each.device: each.policy for each in new.applicants}
+    donations = sorted((each for each in new.donations if each.labels.size), key=lambda each: each.client)
+    if not donations:
+        raise PolicyError(
+            "rewards need donated rows", expected="a site that donates some", got="none", remedy="choose rewards=off"
+        )
+    for each in donations:
+        if not policies[each.client].allows_unprotected:
+            raise PolicyError(
+                f"the policy of {policies[each.client].dataset_name} lets no row leave in plain",
+                expected="no donated rows", got=each.labels.size, remedy="choose rewards=off",
+            )  # fmt: skip
+    rows = validation_set(donations, encoding)
+    data = rows.to_bytes()
+    return RewardTerms(
+        statistic=STATISTIC,
+        pool_per_round=new.config.rewards.pool_per_round,
+        validation=ArtifactRef(store.put(data).text, validation_digest(data)),
+        donors=tuple(Donor(each.client, each.labels.size) for each in donations),
+    )
+
+
+def validation_set(donations: Sequence[Donation], encoding: FixedPoint) -> ValidationSet:
+    """Return the donated rows of all donors, in their order, in fixed point."""
+    features = np.concatenate([encoding.quantise({"rows": each.rows})["rows"] for each in donations])
+    labels = np.concatenate([(each.labels > 0).astype(np.int32) for each in donations])
+    donors = np.repeat(np.arange(len(donations), dtype=np.int32), [each.labels.size for each in donations])
+    return ValidationSet(features, labels, donors)
 
 
 def read_plan(store: ArtifactStore, manifest_cid: str, round_timeout_s: int) -> RunPlan:

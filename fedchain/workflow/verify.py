@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fedchain.core.aggregation import RunAll
-from fedchain.core.errors import InputError, IntegrityError
+from fedchain.core.errors import FormatError, InputError, IntegrityError, MissingArtifactError
 from fedchain.core.lineage import Contribution, Lineage, LineageRound, Verdict
 from fedchain.core.record import LinkKind
 from fedchain.core.rejection import Reason
@@ -24,6 +24,15 @@ from fedchain.workflow.audit_pins import audit_heads, audit_trust, check_identit
 from fedchain.workflow.audit_privacy import audit_privacy
 from fedchain.workflow.audit_report import Report
 from fedchain.workflow.audit_round import AuditedRound, RoundAuditor
+from fedchain.workflow.rewards import paying_runs, read_validation
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What a verification gives: the lineage that it tells of, and the rounds behind it."""
+
+    lineage: Lineage
+    rounds: tuple[AuditedRound, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +57,17 @@ class Verifier:
         Raises:
             InputError: if the run is unknown or the trust file is for another ledger.
         """
+        return self.audit(run=run, heads=heads, trust=trust, scrub=scrub).lineage
+
+    def audit(
+        self,
+        *,
+        run: bytes | None = None,
+        heads: Sequence[bytes] = (),
+        trust: TrustFile | None = None,
+        scrub: bool = False,
+    ) -> Audit:
+        """Verify, and also return the rounds that were audited."""
         report = Report()
         identity = self.ledger.identity()
         if trust is not None:
@@ -63,10 +83,22 @@ class Verifier:
         if run is not None and not audited and not report.findings:
             raise InputError("run", expected="a run of this ledger", got=run.hex())
         audit_privacy(rounds, self.accountant, report)
+        self._audit_validation(rounds, auditor.named, report)
         if scrub:
             self._scrub(auditor.named, report)
         verdict = _verdict(links, run, pinned, report)
-        return Lineage(verdict, tuple(map(_shown, rounds)), report.claims(), tuple(report.findings), _pins(pinned))
+        lineage = Lineage(verdict, tuple(map(_shown, rounds)), report.claims(), tuple(report.findings), _pins(pinned))
+        return Audit(lineage, tuple(rounds))
+
+    def _audit_validation(self, rounds: Sequence[AuditedRound], named: set[str], report: Report) -> None:
+        for run, terms in paying_runs(rounds):
+            named.add(terms.validation.cid)
+            try:
+                read_validation(run, terms, self.store)
+            except (IntegrityError, FormatError, MissingArtifactError) as error:
+                report.fails("validation", run=run.run, round_=1, expected="the donated rows of the run", got=error)
+            else:
+                report.holds("validation")
 
     def _scrub(self, named: set[str], report: Report) -> None:
         for cid in self.store.cids():

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from fedchain.adapters.datasets.heart import FEATURES, FOLDER, HOSPITALS, RANGES, ClinicalRange, load_heart, parse
 from fedchain.adapters.datasets.partition import Partition
-from fedchain.adapters.datasets.splits import train_and_test
+from fedchain.adapters.datasets.splits import donated, train_and_test
 from fedchain.core import document
 from fedchain.core.errors import InputError
 from fedchain.core.policy import DataPolicy, GrantKind
@@ -47,7 +47,7 @@ def test_flambys_row_rule_leaves_303_261_46_and_130_rows() -> None:
 
 
 def test_training_and_test_rows_have_flambys_numbers(partitions: tuple[Partition, ...]) -> None:
-    sizes = [(each.name, len(each.train_x), len(each.test_x)) for each in partitions]
+    sizes = [(each.name, len(each.train_x) + len(each.donated_x), len(each.test_x)) for each in partitions]
     assert sizes == [("cleveland", 199, 104), ("hungarian", 172, 89), ("switzerland", 30, 16), ("va", 85, 45)]
 
 
@@ -63,6 +63,27 @@ def test_flambys_split_has_seed_43() -> None:
     for flamby, resplit in zip(load_heart(split="flamby"), load_heart(split="resplit-43"), strict=True):
         np.testing.assert_array_equal(flamby.train_x, resplit.train_x)
         np.testing.assert_array_equal(flamby.test_y, resplit.test_y)
+
+
+def test_a_stratified_tenth_of_the_training_rows_is_donated(partitions: tuple[Partition, ...]) -> None:
+    given = {each.name: (len(each.train_y), len(each.donated_y), int(each.donated_y.sum())) for each in partitions}
+    assert given == {
+        "cleveland": (179, 20, 9), "hungarian": (154, 18, 7), "switzerland": (27, 3, 3), "va": (76, 9, 7),
+    }  # fmt: skip
+    assert [each.card.nominal_size for each in partitions] == [179, 154, 27, 76]
+
+
+@given(classes=st.lists(st.booleans(), max_size=200))
+def test_the_donated_rows_are_a_tenth_of_each_class_whatever_the_seed_of_the_run(classes: list[bool]) -> None:
+    positive = np.array(classes, np.bool_)
+    places = donated(positive)
+    assert places.tolist() == sorted(set(places.tolist()))
+    for label in (True, False):
+        rows = np.flatnonzero(positive == label)
+        chosen = [place for place in places.tolist() if positive[place] == label]
+        assert len(chosen) == (len(rows) + 5) // 10
+        gaps = np.diff(np.searchsorted(rows, chosen))
+        assert not gaps.size or gaps.max() - gaps.min() <= 1
 
 
 @given(seed=st.integers(0, 2**32 - 1))
@@ -90,7 +111,7 @@ def test_no_hospitals_rows_reach_another_hospital(partitions: tuple[Partition, .
     for each in partitions:
         with (FOLDER / f"processed.{each.name}.data").open() as file:
             ages = Counter(float(row[0]) for row in csv.reader(file) if "?" not in row[:10])
-        scaled = np.concatenate([each.train_x[:, 0], each.test_x[:, 0]]).astype(np.float64)
+        scaled = np.concatenate([each.train_x[:, 0], each.test_x[:, 0], each.donated_x[:, 0]]).astype(np.float64)
         assert Counter(np.rint(scaled * 30 + 50).tolist()) == ages
 
 
@@ -103,7 +124,7 @@ def test_features_are_flambys_thirteen_scaled_by_published_ranges(partitions: tu
     # hypertrophy, 150 beats, no exercise angina, 2.3 mm.
     expected = [13 / 30, 1, 10 / 45, 33 / 100, 1, 10 / 80, -1, 0.15, 0, 0, 0, 0, 1]
     cleveland = partitions[0]
-    rows = np.concatenate([cleveland.train_x, cleveland.test_x])
+    rows = np.concatenate([cleveland.train_x, cleveland.test_x, cleveland.donated_x])
     assert min(float(np.abs(row - np.array(expected)).max()) for row in rows) < 1e-6
     for each in partitions:
         assert each.train_x.dtype == each.train_y.dtype == each.test_x.dtype == np.float32
@@ -131,7 +152,7 @@ def test_what_was_not_measured_becomes_the_middle_of_the_range(partitions: tuple
 
 
 def test_labels_say_disease_or_none(partitions: tuple[Partition, ...]) -> None:
-    positives = {each.name: int(each.train_y.sum() + each.test_y.sum()) for each in partitions}
+    positives = {each.name: int(each.train_y.sum() + each.test_y.sum() + each.donated_y.sum()) for each in partitions}
     assert positives == {"cleveland": 139, "hungarian": 98, "switzerland": 45, "va": 101}
 
 

@@ -17,7 +17,9 @@ FILES = sorted(CONF.glob("*/*.yaml"))
 
 
 def test_the_groups_are_the_documented_ones() -> None:
-    assert sorted(CHOICES) == ["data", "experiment", "ledger", "model", "privacy", "simulation", "store", "strategy"]
+    assert sorted(CHOICES) == [
+        "data", "experiment", "ledger", "model", "privacy", "rewards", "simulation", "store", "strategy",
+    ]  # fmt: skip
     assert CHOICES["privacy"] == ["dp", "off"]
     assert {"heart", "heart_mlp"} <= set(CHOICES["experiment"])
 
@@ -49,6 +51,15 @@ def test_the_heart_experiment_is_private_and_has_five_rounds_or_more() -> None:
     assert config.rounds >= 5
     assert (config.privacy.mode, config.privacy.epsilon, config.privacy.delta) == ("dp", 8.0, 1e-5)
     assert config.model.name == "logistic"
+
+
+@pytest.mark.parametrize("experiment", ["heart", "heart_mlp"])
+def test_heart_pays_for_public_rows_and_nothing_else_pays_unless_it_says_so(experiment: str, tmp_path: Path) -> None:
+    assert compose([f"experiment={experiment}"]).rewards.mode == "donated"
+    assert compose([f"experiment={experiment}", "rewards=off"]).rewards.mode == "off"
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "own.yaml").write_text("# @package _global_\nexperiment: own\n")
+    assert compose(["experiment=own"], tmp_path).rewards.mode == "off"
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ from fedchain.core.messages import (
 )
 from fedchain.core.policy import DataPolicy, DatasetCard
 from fedchain.core.privacy import DpParams
+from fedchain.core.rewards import RewardReport
 from fedchain.core.task import LocalTraining, RoundProof, SignedPromise, Task, UpdateHeader
 from fedchain.core.trust import TrustFile
 
@@ -48,7 +49,7 @@ MESSAGES: tuple[type[Any], ...] = (
 )  # fmt: skip
 DOCUMENTS: tuple[type[Any], ...] = (
     RunManifest, RoundManifest, DataPolicy, DatasetCard, DpParams, LocalTraining, UpdateHeader, TrustFile, Task,
-    SignedPromise, RoundProof, LogTerms, LogLink,
+    SignedPromise, RoundProof, LogTerms, LogLink, RewardReport,
 )  # fmt: skip
 
 bytes32 = st.binary(min_size=32, max_size=32)

@@ -13,13 +13,15 @@ from typing import Any
 import pytest
 
 from fedchain.config import ExperimentConfig
-from fedchain.core import document, record
+from fedchain.core import document, record, rewards
 from fedchain.core.cid import PROFILE
 from fedchain.core.lineage import ClaimLevel, Verdict
 from fedchain.core.manifest import ROUND_FORMAT, RUN_FORMAT
 from fedchain.core.merkle import leaf_hash
 from fedchain.core.record import RejectedLeaf, UpdateLeaf
 from fedchain.core.rejection import Reason
+from fedchain.core.rewards import REPORT_FORMAT
+from fedchain.core.scoring import STATISTIC
 from fedchain.core.trust import TRUST_FORMAT
 from tests.core.samples import DOCUMENTS, MESSAGES
 
@@ -114,6 +116,9 @@ def test_a_document_is_described_with_the_types_that_its_class_has(cls: Any) -> 
     for row in tables(cls.__name__)[0]:
         name, kind = named(row[0])[0], row[1]
         hint = hints[name]
+        if kind.endswith(" or null"):
+            kind = kind.removesuffix(" or null")
+            (hint,) = (option for option in typing.get_args(hint) if option is not type(None))
         expected = KINDS.get(kind, "tuple" if kind.startswith("list of ") else kind)
         plain = typing.get_origin(hint) or hint
         assert expected in {plain.__name__, *(each.__name__ for each in plain.__mro__)}, f"{cls.__name__}.{name}"
@@ -156,6 +161,10 @@ def test_the_words_of_a_leaf_are_those_that_are_hashed(number: int, leaf: Update
     assert leaf_hash([row[2] for row in rows], values) == leaf.hash()
 
 
+def test_the_words_of_a_reward_leaf_are_those_that_are_hashed() -> None:
+    assert [row[2] for row in tables("Merkle trees")[2]] == list(rewards._LEAF_KINDS)
+
+
 def test_every_reason_code_has_its_name_and_its_words() -> None:
     rows = [(int(row[0]), named(row[1])[0], row[2]) for row in tables("Reason codes")[0]]
     assert rows == [(int(reason), reason.name, reason.words) for reason in Reason]
@@ -170,7 +179,7 @@ def test_the_verdicts_are_explained(verdict: str) -> None:
     assert f'"{verdict}"' in section("Claim levels")
 
 
-@pytest.mark.parametrize("name", [RUN_FORMAT, ROUND_FORMAT, TRUST_FORMAT, PROFILE])
+@pytest.mark.parametrize("name", [RUN_FORMAT, ROUND_FORMAT, TRUST_FORMAT, REPORT_FORMAT, STATISTIC, PROFILE])
 def test_formats_and_profile_are_named(name: str) -> None:
     assert f"`{name}`" in TEXT
 

@@ -30,7 +30,7 @@ DELTA: Final = 1e-5
 def partition_of(rows: npt.NDArray[Any], labels: npt.NDArray[Any], name: str = "synthetic") -> Partition:
     x, y = rows.astype(np.float32), labels.astype(np.float32)
     policy = DataPolicy(name, "made up", GrantKind.LIFETIME, 10_000_000, 10_000_000, "example", False)
-    return Partition(name, x, y, x, y, DatasetCard(name, {}, len(x)), policy)
+    return Partition(name, x, y, x, y, x[:0], y[:0], DatasetCard(name, {}, len(x)), policy)
 
 
 def canaries(included: Sequence[int] | npt.NDArray[np.intp], inputs: int) -> Partition:

@@ -19,6 +19,7 @@ from fedchain.config import (
     LedgerConfig,
     ModelConfig,
     PrivacyConfig,
+    RewardsConfig,
     SimulationConfig,
     StoreConfig,
     StrategyConfig,
@@ -33,6 +34,7 @@ from fedchain.core.manifest import RoundManifest
 from fedchain.core.messages import ConsentGrant, ConsentWithdraw, RegistryMessage, RevokeDevice
 from fedchain.core.policy import DataPolicy, GrantKind
 from fedchain.core.registry import RegistryState
+from fedchain.core.rewards import RewardHistory
 from fedchain.core.task import SignedPromise
 from fedchain.core.trust import Pin, TrustFile
 from fedchain.ports.cohort import Cohort
@@ -41,7 +43,8 @@ from fedchain.ports.ledger import LedgerEvent, LedgerIdentity, LinkEvent
 from fedchain.ports.site_state import Evidence, SiteState
 from fedchain.ports.watcher import Event
 from fedchain.workflow.enrolment import Applicant, enrol
-from fedchain.workflow.planning import NewRun, Provenance, local_training, read_plan, write_plan
+from fedchain.workflow.planning import Donation, NewRun, Provenance, local_training, read_plan, write_plan
+from fedchain.workflow.rewards import paid_rounds, rederive_rewards
 from fedchain.workflow.rounds import Instruments, RoundMachine, RunPlan
 from fedchain.workflow.run_state import Accepted, Planned, RunState, body_of, entry_of
 from fedchain.workflow.site import Site, SiteDataset
@@ -74,6 +77,12 @@ DELTA: Final = 1e-5
 INITIAL: Final = {"bias": np.array([0.25, -0.5]), "weight": np.array([[1.0, -2.0], [0.125, 3.0]])}
 
 
+SCORABLE: Final = {"output.bias": np.array([0.25]), "output.weight": np.array([[1.0, -0.5, 0.125, 0.0]])}
+"""A logistic model over four features, for runs that pay."""
+NO_REWARDS: Final = RewardsConfig("off", 0, "credits", None, 60)
+REWARDS: Final = RewardsConfig("donated", 1_000_003, "credits", None, 60)
+
+
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What a federation is built from; `epsilon` None is training without privacy."""
@@ -88,6 +97,7 @@ class Setup:
     micro_epsilon_grant: int = 10_000_000
     allows_unprotected: bool = True
     threads: RunAll = serially
+    rewards: RewardsConfig = NO_REWARDS
 
     def config(self) -> ExperimentConfig:
         return ExperimentConfig(
@@ -100,6 +110,7 @@ class Setup:
             strategy=StrategyConfig("fedavg", 1, 32, 0.1, self.min_clients, self.max_update_norm, 1, self.timeout_s),
             store=StoreConfig("embedded"),
             ledger=LedgerConfig("embedded", IDENTITY.chain_id),
+            rewards=self.rewards,
             simulation=SimulationConfig(None),
         )
 
@@ -242,6 +253,13 @@ class Federation:
     def manifests(self) -> list[RoundManifest]:
         return [self.manifest(each.link.round) for each in self.links()]
 
+    def rewards(self) -> RewardHistory:
+        """Re-derive what every round paid, as a stranger does."""
+        ledger = MemoryLedger(self.record, bytes(20))
+        audit = Verifier(ledger, self.store, AddingAccountant(), serially).audit()
+        assert not audit.lineage.findings
+        return rederive_rewards(ledger.identity(), paid_rounds(audit.rounds), self.store, serially)
+
     def verify(
         self, *, run: bytes | None = None, heads: Sequence[bytes] = (), trust: TrustFile | None = None,
         scrub: bool = False,
@@ -316,9 +334,21 @@ def _member(setup: Setup, number: int, clock: ManualClock, power: Power) -> Memb
 def _plan(setup: Setup, run: bytes, applicants: Sequence[Applicant], store: MemoryStore, now: int) -> RunPlan:
     config = setup.config()
     provenance = Provenance(CODE, ENVIRONMENT, "simulation", now)
-    new = NewRun(config, IDENTITY, run, applicants, local_training(config, 4), INITIAL, provenance)
+    is_paid = setup.rewards.mode == "donated"
+    new = NewRun(
+        config, IDENTITY, run, applicants, local_training(config, 4), SCORABLE if is_paid else INITIAL, provenance,
+        tuple(_donation(each) for each in applicants) if is_paid else (),
+    )  # fmt: skip
     cid = write_plan(new, store)
     return read_plan(store, cid, setup.timeout_s)
+
+
+def _donation(applicant: Applicant) -> Donation:
+    """Rows that differ by site and tell nothing of their labels, so that an update helps as often as it harms."""
+    draws = np.random.default_rng(list(applicant.device))
+    rows = draws.normal(size=(12, 4)).astype(np.float32)
+    labels = draws.integers(0, 2, size=12).astype(np.float32)
+    return Donation(applicant.device, rows, labels)
 
 
 def _journal(plan: RunPlan) -> MemoryJournal:

@@ -8,6 +8,9 @@ one hospital's ECG codes as text; here codes are numbers.)
 Rows are scaled by fixed, published clinical ranges, never by statistics of the data, which would leak: a range maps to
 -1..1 and what lies outside is clipped. Cholesterol and blood pressure of 0 mean "not measured" (all Swiss cholesterol)
 and become the middle of the range.
+
+A tenth of each hospital's training rows is donated for validation, whether a run uses it or not: what a hospital
+trains on, its registered size and its privacy account do not change with an experiment's choice.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedchain.adapters.datasets.partition import Floats, Partition
-from fedchain.adapters.datasets.splits import FLAMBY_SEED, MAX_SEED, train_and_test
+from fedchain.adapters.datasets.splits import FLAMBY_SEED, MAX_SEED, donated, train_and_test
 from fedchain.core import document
 from fedchain.core.errors import InputError
 from fedchain.core.policy import DataPolicy, DatasetCard
@@ -130,12 +133,16 @@ def _features(rows: npt.NDArray[np.float64]) -> Floats:
 def _partition(name: str, data: bytes, digests: dict[str, str], seed: int) -> Partition:
     rows = parse(data, f"processed.{name}.data")
     features, positive = _features(rows), rows[:, -1] > 0
-    train, test = train_and_test(positive, seed)
+    rest, test = train_and_test(positive, seed)
+    given = rest[donated(positive[rest])]
+    train = np.setdiff1d(rest, given, assume_unique=True)
     labels = positive.astype(np.float32)
     policy = document.from_bytes(DataPolicy, (FOLDER / "policies" / f"{name}.json").read_bytes())
     file = f"processed.{name}.data"
     card = DatasetCard(policy.dataset_name, {file: digests[file]}, int(train.size))
-    return Partition(name, features[train], labels[train], features[test], labels[test], card, policy)
+    return Partition(
+        name, features[train], labels[train], features[test], labels[test], features[given], labels[given], card, policy
+    )
 
 
 def _manifest() -> dict[str, str]:

@@ -17,6 +17,9 @@ Floats: TypeAlias = npt.NDArray[np.float32]
 class Partition:
     """Rows (n, features) and labels (n,) in {0, 1} of one site; held-out rows serve evaluation in simulation only.
 
+    Donated rows are for validation by others: the site does not train on them, and a run with rewards stores them in
+    plain. Most sites donate none.
+
     `card.nominal_size` is the registered number of training rows: public, while len(train_x) is not.
     """
 
@@ -25,6 +28,8 @@ class Partition:
     train_y: Floats
     test_x: Floats
     test_y: Floats
+    donated_x: Floats
+    donated_y: Floats
     card: DatasetCard
     policy: DataPolicy
 
