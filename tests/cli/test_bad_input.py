@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from collections.abc import Iterator
@@ -69,7 +70,8 @@ def test_a_folder_that_is_no_home_is_not_made_one(tmp_path: Path, capsys: pytest
 
 
 def test_a_home_that_may_not_be_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["run", "--home", str(tmp_path / "x"), "--dry-run"])  # imports what a run needs, while it may be read
+    importlib.import_module("fedchain.cli.simulation")  # what a run imports, while it may be read
+    main(["run", "--home", str(tmp_path / "x"), "--dry-run"])
     capsys.readouterr()
     tmp_path.chmod(0o500)
     with without_root():
