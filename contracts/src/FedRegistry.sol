@@ -2,7 +2,9 @@
 pragma solidity 0.8.37;
 
 import {AccessControl} from "@openzeppelin/contracts/access/AccessControl.sol";
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {P256} from "@openzeppelin/contracts/utils/cryptography/P256.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {IFedRegistry} from "./interfaces/IFedRegistry.sol";
 
@@ -15,8 +17,11 @@ contract FedRegistry is IFedRegistry, AccessControl, EIP712 {
 
     bytes32 private constant ADD_ORGANISATION =
         keccak256("AddOrganisation(bytes32 organisation,address admin,uint64 nonce)");
+    bytes32 private constant KEY_POSSESSION = keccak256("KeyPossession(bytes32 organisation,address key)");
+    bytes32 private constant ROTATE_ADMIN =
+        keccak256("RotateAdmin(bytes32 organisation,address admin,bytes possession,uint64 nonce)");
     bytes32 private constant REGISTER_DEVICE = keccak256(
-        "RegisterDevice(bytes32 organisation,address device,uint64 validFrom,uint64 validUntil,uint8 deviceClass,uint64 nonce)"
+        "RegisterDevice(bytes32 organisation,address device,uint64 validFrom,uint64 validUntil,uint8 deviceClass,bytes possession,uint64 nonce)"
     );
     bytes32 private constant REVOKE_DEVICE = keccak256("RevokeDevice(address device,uint64 at,uint64 nonce)");
     bytes32 private constant REGISTER_DATASET =
@@ -56,12 +61,46 @@ contract FedRegistry is IFedRegistry, AccessControl, EIP712 {
     }
 
     /// @inheritdoc IFedRegistry
+    function rotateAdmin(RotateAdmin calldata message, bytes calldata signature) external {
+        if (message.admin == address(0)) revert ZeroValue();
+        bytes32 structHash = keccak256(
+            abi.encode(
+                ROTATE_ADMIN, message.organisation, message.admin, keccak256(message.possession), message.nonce
+            )
+        );
+        _verify(message.organisation, message.nonce, structHash, signature);
+        _checkLength(message.possession);
+        bytes32 digest = _possession(message.organisation, message.admin);
+        if (!SignatureChecker.isValidSignatureNow(message.admin, digest, message.possession)) {
+            revert NotPossessed(message.admin);
+        }
+
+        _organisations[message.organisation].admin = message.admin;
+        uint64 recordedAt = _use(message.organisation, message.nonce, structHash);
+
+        emit AdminRotated(message.organisation, message.admin, message, recordedAt, signature);
+    }
+
+    /// @inheritdoc IFedRegistry
     function registerDevice(RegisterDevice calldata message, bytes calldata signature) external {
         if (message.device == address(0)) revert ZeroValue();
         if (message.validUntil <= message.validFrom) revert EmptyWindow(message.validFrom, message.validUntil);
         if (_devices[message.device].organisation != 0) revert DeviceExists(message.device);
-        bytes32 structHash = keccak256(abi.encode(REGISTER_DEVICE, message));
+        bytes32 structHash = keccak256(
+            abi.encode(
+                REGISTER_DEVICE,
+                message.organisation,
+                message.device,
+                message.validFrom,
+                message.validUntil,
+                message.deviceClass,
+                keccak256(message.possession),
+                message.nonce
+            )
+        );
         _verify(message.organisation, message.nonce, structHash, signature);
+        bytes32 digest = _possession(message.organisation, message.device);
+        if (!_isSignedBy(message.device, digest, message.possession)) revert NotPossessed(message.device);
 
         _devices[message.device] = Device({
             organisation: message.organisation,
@@ -175,11 +214,31 @@ contract FedRegistry is IFedRegistry, AccessControl, EIP712 {
         if (admin == address(0)) revert UnknownOrganisation(organisation);
         uint64 expected = _organisations[organisation].nonce + 1;
         if (nonce != expected) revert WrongNonce(expected, nonce);
-        if (signature.length > MAX_SIGNATURE_SIZE) revert SignatureTooLong(MAX_SIGNATURE_SIZE, signature.length);
+        _checkLength(signature);
         bool authorised = signature.length == 0
             ? msg.sender == admin
             : SignatureChecker.isValidSignatureNow(admin, _hashTypedDataV4(structHash), signature);
         if (!authorised) revert NotAuthorised(admin);
+    }
+
+    function _checkLength(bytes calldata signature) private pure {
+        if (signature.length > MAX_SIGNATURE_SIZE) revert SignatureTooLong(MAX_SIGNATURE_SIZE, signature.length);
+    }
+
+    function _possession(bytes32 organisation, address key) private view returns (bytes32) {
+        return _hashTypedDataV4(keccak256(abi.encode(KEY_POSSESSION, organisation, key)));
+    }
+
+    /// @dev A device is a bare key of either curve, never a contract. Both libraries refuse an s in the upper half.
+    function _isSignedBy(address device, bytes32 digest, bytes calldata signature) private view returns (bool) {
+        if (signature.length == 128) {
+            bytes32 x = bytes32(signature[64:96]);
+            bytes32 y = bytes32(signature[96:128]);
+            return address(uint160(uint256(keccak256(abi.encode(x, y))))) == device
+                && P256.verify(digest, bytes32(signature[:32]), bytes32(signature[32:64]), x, y);
+        }
+        (address signer, ECDSA.RecoverError failure,) = ECDSA.tryRecoverCalldata(digest, signature);
+        return failure == ECDSA.RecoverError.NoError && signer == device;
     }
 
     function _use(bytes32 organisation, uint64 nonce, bytes32 structHash) private returns (uint64 recordedAt) {

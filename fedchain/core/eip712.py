@@ -1,7 +1,7 @@
 """EIP-712 typed data: domain separators, struct hashes and the digests that are signed.
 
-A message is a frozen dataclass with a class attribute `TYPE`, its EIP-712 type string. All members are static, so
-encodeData is the concatenation of 32-byte words (https://eips.ethereum.org/EIPS/eip-712).
+A message is a frozen dataclass with a class attribute `TYPE`, its EIP-712 type string. Members are static, each one
+32-byte word, or `bytes`, for which their keccak256 stands (https://eips.ethereum.org/EIPS/eip-712).
 """
 
 from __future__ import annotations
@@ -76,9 +76,14 @@ def struct_hash(message: TypedMessage) -> Digest:
     Raises:
         FormatError: if a member does not fit its Solidity type.
     """
-    fields = members(message.TYPE)
-    values = [getattr(message, name) for _, name in fields]
-    return keccak(type_hash(message.TYPE) + words([kind for kind, _ in fields], values))
+    encoded = [_encoded(kind, getattr(message, name)) for kind, name in members(message.TYPE)]
+    return keccak(type_hash(message.TYPE) + words([kind for kind, _ in encoded], [value for _, value in encoded]))
+
+
+def _encoded(kind: str, value: object) -> tuple[str, object]:
+    if kind == "bytes" and isinstance(value, bytes):
+        return "bytes32", keccak(value)
+    return kind, value
 
 
 def signing_digest(domain: Domain, message: TypedMessage) -> Digest:

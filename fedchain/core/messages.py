@@ -73,18 +73,42 @@ class AddOrganisation:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyPossession:
+    """A new key's word that it belongs to an organisation: it stands inside the message that registers the key."""
+
+    TYPE: ClassVar[str] = "KeyPossession(bytes32 organisation,address key)"
+    organisation: bytes
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RotateAdmin:
+    """A site hands its administration to another key; `possession` is the new key's signature of KeyPossession."""
+
+    TYPE: ClassVar[str] = "RotateAdmin(bytes32 organisation,address admin,bytes possession,uint64 nonce)"
+    organisation: bytes
+    admin: bytes
+    possession: bytes
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True)
 class RegisterDevice:
-    """A site adds a device key that may sign updates from `valid_from` until before `valid_until` (seconds)."""
+    """A site adds a device key that may sign updates from `valid_from` until before `valid_until` (seconds).
+
+    `possession` is the device key's own signature of KeyPossession, so that nobody registers a key that is another's.
+    """
 
     TYPE: ClassVar[str] = (
         "RegisterDevice(bytes32 organisation,address device,uint64 validFrom,uint64 validUntil,"
-        "uint8 deviceClass,uint64 nonce)"
+        "uint8 deviceClass,bytes possession,uint64 nonce)"
     )
     organisation: bytes
     device: bytes
     valid_from: int
     valid_until: int
     device_class: int
+    possession: bytes
     nonce: int
 
 
@@ -162,5 +186,5 @@ class TreeHead:
 
 
 RegistryMessage: TypeAlias = (
-    AddOrganisation | RegisterDevice | RevokeDevice | RegisterDataset | ConsentGrant | ConsentWithdraw
+    AddOrganisation | RotateAdmin | RegisterDevice | RevokeDevice | RegisterDataset | ConsentGrant | ConsentWithdraw
 )

@@ -10,16 +10,18 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from fedchain.core.digest import ZERO, Digest
-from fedchain.core.eip712 import Domain, signing_digest
+from fedchain.core.eip712 import Domain, TypedMessage, signing_digest
 from fedchain.core.errors import FormatError, IntegrityError
 from fedchain.core.messages import (
     AddOrganisation,
     ConsentGrant,
     ConsentWithdraw,
+    KeyPossession,
     RegisterDataset,
     RegisterDevice,
     RegistryMessage,
     RevokeDevice,
+    RotateAdmin,
 )
 from fedchain.core.record import next_registry_head
 from fedchain.core.signatures import recover
@@ -82,6 +84,9 @@ class RegistryState:
             case AddOrganisation():
                 _require(any(organisation) and any(message.admin), "organisation and admin are not zero", message)
                 self.organisations[organisation] = message.admin
+            case RotateAdmin():
+                _require(any(message.admin), "admin is not zero", message)
+                self.organisations[organisation] = message.admin
             case RegisterDevice():
                 self._register_device(message)
             case RevokeDevice():
@@ -109,7 +114,7 @@ class RegistryState:
             case AddOrganisation():
                 _require(message.organisation not in self.organisations, "organisation is added once", message)
                 return message.organisation
-            case RegisterDevice() | RegisterDataset():
+            case RotateAdmin() | RegisterDevice() | RegisterDataset():
                 _require(message.organisation in self.organisations, "organisation is known", message)
                 return message.organisation
             case RevokeDevice():
@@ -165,20 +170,32 @@ def check_authority(state: RegistryState, domain: Domain, message: RegistryMessa
     An action without a signature was sent by the admin directly: then only the chain's word stands (returns False).
 
     Raises:
-        IntegrityError: if a signature is there and is not the admin's, or the message is about something unknown.
+        IntegrityError: if a signature is there and is not the admin's, a new key does not say itself that it belongs to
+            the organisation, or the message is about something unknown.
     """
     admin = state.authority(message)
+    match message:
+        case RotateAdmin():
+            _check_signer(domain, KeyPossession(message.organisation, message.admin), message.possession, message.admin)
+        case RegisterDevice(device=device):
+            _check_signer(domain, KeyPossession(message.organisation, device), message.possession, device)
+        case _:
+            pass
     if admin is None or not signature:
         return False
+    _check_signer(domain, message, signature, admin)
+    return True
+
+
+def _check_signer(domain: Domain, message: TypedMessage, signature: bytes, expected: bytes) -> None:
     try:
         signer = recover(signing_digest(domain, message), signature)
     except FormatError as error:
         raise IntegrityError(
-            "registry signature", expected=f"a signature of 0x{admin.hex()}", got=str(error)
+            "registry signature", expected=f"a signature of 0x{expected.hex()}", got=str(error)
         ) from error
-    if signer != admin:
-        raise IntegrityError("registry signature", expected=f"0x{admin.hex()}", got=f"0x{signer.hex()}")
-    return True
+    if signer != expected:
+        raise IntegrityError("registry signature", expected=f"0x{expected.hex()}", got=f"0x{signer.hex()}")
 
 
 def _spans(first: int, end: int, ended: int | None, at: int) -> bool:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Signer(Protocol):
-    """A secp256k1 key behind a file, a TPM or an HSM."""
+    """A key behind a file, a TPM or an HSM: secp256k1, or for devices P-256."""
 
     @property
     def address(self) -> bytes:
@@ -14,5 +14,5 @@ class Signer(Protocol):
         ...
 
     def sign(self, digest: bytes) -> bytes:
-        """Return the 65-byte signature (r, s, v) over a 32-byte digest, s in the lower half."""
+        """Return the signature over a 32-byte digest in the form of `core.signatures`, s in the lower half."""
         ...

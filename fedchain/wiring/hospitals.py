@@ -70,7 +70,7 @@ def admit(partition: Partition, home: Home, identity: LedgerIdentity, aggregator
         name=partition.name,
         organisation=tagged("organisation", admin.address),
         admin=admin,
-        device=device.address,
+        device_key=device,
         dataset=dataset,
         nominal_size=partition.card.nominal_size,
         policy=partition.policy,

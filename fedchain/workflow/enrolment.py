@@ -11,10 +11,10 @@ from typing import Final
 
 from fedchain.core.eip712 import signing_digest
 from fedchain.core.errors import InputError
-from fedchain.core.messages import ConsentGrant, RegisterDataset, RegisterDevice
+from fedchain.core.messages import ConsentGrant, KeyPossession, RegisterDataset, RegisterDevice
 from fedchain.core.policy import DataPolicy
 from fedchain.core.registry import Dataset, RegistryState
-from fedchain.ports.ledger import Ledger, Registry
+from fedchain.ports.ledger import Ledger, LedgerIdentity, Registry
 from fedchain.ports.signer import Signer
 from fedchain.workflow.registry_view import RegistryView
 
@@ -30,10 +30,15 @@ class Applicant:
     name: str
     organisation: bytes
     admin: Signer
-    device: bytes
+    device_key: Signer
     dataset: bytes
     nominal_size: int
     policy: DataPolicy
+
+    @property
+    def device(self) -> bytes:
+        """The address of the device key."""
+        return self.device_key.address
 
 
 def enrol(ledger: Ledger, registry: Registry, applicants: Sequence[Applicant], now: int) -> None:
@@ -50,23 +55,24 @@ def enrol(ledger: Ledger, registry: Registry, applicants: Sequence[Applicant], n
         state = view.current()
         _check(state, each)
         nonce = registry.nonce(each.organisation)
-        for index, body in enumerate(_missing(state, each, identity.federation, now)):
+        for index, body in enumerate(_missing(state, each, identity, now)):
             message = replace(body, nonce=nonce + index)
             registry.submit(message, each.admin.sign(signing_digest(identity.registry, message)))
 
 
 def _missing(
-    state: RegistryState, applicant: Applicant, federation: bytes, now: int
+    state: RegistryState, applicant: Applicant, identity: LedgerIdentity, now: int
 ) -> list[RegisterDevice | RegisterDataset | ConsentGrant]:
     """Return what is not registered yet, with nonces still to be set."""
     missing: list[RegisterDevice | RegisterDataset | ConsentGrant] = []
     organisation, device, dataset = applicant.organisation, applicant.device, applicant.dataset
     if device not in state.devices:
-        missing.append(RegisterDevice(organisation, device, now, now + YEAR_S, SOFTWARE_KEY, 0))
+        possession = applicant.device_key.sign(signing_digest(identity.registry, KeyPossession(organisation, device)))
+        missing.append(RegisterDevice(organisation, device, now, now + YEAR_S, SOFTWARE_KEY, possession, 0))
     if dataset not in state.datasets:
         missing.append(RegisterDataset(dataset, organisation, applicant.nominal_size, 0))
     if not _is_granted(state, applicant, now):
-        missing.append(_grant(federation, applicant, now))
+        missing.append(_grant(identity.federation, applicant, now))
     return missing
 
 

@@ -202,9 +202,7 @@ class Payout:
         if account is not None and account not in accounts:
             raise InputError("account", expected="a client of this federation", got=hex32(account))
         chosen = [each for each in balances if account in (None, each.account)]
-        return tuple(
-            self._pay(each, balances) for each in chosen if each.cumulative > self.vault.claimed(each.account)
-        )
+        return tuple(self._pay(each, balances) for each in chosen if each.cumulative > self.vault.claimed(each.account))
 
     def _pay(self, balance: Balance, balances: tuple[Balance, ...]) -> Done:
         identity = self.vault.identity()

@@ -29,6 +29,7 @@ from fedchain.core.messages import (
     RegisterDevice,
     RegistryMessage,
     RevokeDevice,
+    RotateAdmin,
 )
 from fedchain.core.record import LinkContext, LinkKind, RoundLink, head_slot, next_registry_head, round_hash
 from fedchain.ports.ledger import Ledger, LedgerIdentity, Registry, RegistryEvent
@@ -46,11 +47,13 @@ from tests.doubles.evm import (
     served,
 )
 from tests.doubles.ledger import MemoryLedger, MemoryRecord, MemoryRegistry
+from tests.doubles.possession import possessed
 from tests.doubles.signer import NamedSigner
 
 ORGANISATION, OTHER_ORGANISATION, DATASET, RUN, OTHER_RUN = (bytes([n]) * 32 for n in range(1, 6))
 LOG = NamedSigner("log")
-DEVICE = NamedSigner("device").address
+DEVICE_KEY = NamedSigner("device")
+DEVICE = DEVICE_KEY.address
 LINK = RoundLink(
     run=RUN,
     round=1,
@@ -81,7 +84,12 @@ class World:
         return self.ledger.identity()
 
     def submit(self, message: RegistryMessage, admin: NamedSigner = SITE) -> bytes:
+        message = possessed(message, self.identity.registry, *KEYS)
         return self.relayer.submit(message, admin.sign(signing_digest(self.identity.registry, message)))
+
+    def device(self) -> RegistryMessage:
+        """Return the registration of the device, with what its key says of itself on this ledger."""
+        return possessed(REGISTER_DEVICE, self.identity.registry, *KEYS)
 
     def populate(self) -> None:
         """Add an organisation with a device, a dataset and its consent: nonces 1, 2 and 3."""
@@ -94,7 +102,8 @@ class World:
 
 
 NOW = ManualClock().time
-REGISTER_DEVICE = RegisterDevice(ORGANISATION, DEVICE, NOW, NOW + 1_000_000, 1, 1)
+KEYS = (DEVICE_KEY, SITE, OTHER_SITE, STRANGER)
+REGISTER_DEVICE = RegisterDevice(ORGANISATION, DEVICE, NOW, NOW + 1_000_000, 1, b"", 1)
 REGISTER_DATASET = RegisterDataset(DATASET, ORGANISATION, 303, 2)
 GRANT = ConsentGrant(DATASET, FEDERATION, b"\x21" * 32, NOW, NOW + 1_000_000, 8_000_000, 10**7, b"\x22" * 32, 303, 3)
 
@@ -185,7 +194,7 @@ def test_registry_events_give_back_the_message_and_the_signature(world: World) -
     world.populate()
     world.submit(ConsentWithdraw(DATASET, world.clock.now(), 2, 4))
     messages = [
-        AddOrganisation(ORGANISATION, SITE.address, 0), REGISTER_DEVICE, REGISTER_DATASET, GRANT,
+        AddOrganisation(ORGANISATION, SITE.address, 0), world.device(), REGISTER_DATASET, GRANT,
         ConsentWithdraw(DATASET, world.clock.now(), 2, 4),
     ]  # fmt: skip
     events = [event for event in world.ledger.events() if isinstance(event, RegistryEvent)]
@@ -375,11 +384,31 @@ def test_an_unsigned_message_is_taken_from_its_admin_only(world: World) -> None:
     world.operator.add_organisation(ORGANISATION, SITE.address)
     for sender in (world.relayer, world.operator):
         with pytest.raises(RejectedTransactionError):
-            sender.submit(REGISTER_DEVICE, b"")
-    world.site.submit(REGISTER_DEVICE, b"")
+            sender.submit(world.device(), b"")
+    world.site.submit(world.device(), b"")
     event = world.ledger.events()[-1]
     assert isinstance(event, RegistryEvent)
-    assert (event.message, event.signature) == (REGISTER_DEVICE, b"")
+    assert (event.message, event.signature) == (world.device(), b"")
+
+
+def test_a_device_that_does_not_say_itself_whose_it_is_is_refused(world: World) -> None:
+    world.operator.add_organisation(ORGANISATION, SITE.address)
+    for wrong in (b"", STRANGER.sign(bytes(32)), bytes(65)):
+        message = replace(REGISTER_DEVICE, possession=wrong)
+        with pytest.raises(RejectedTransactionError):
+            world.relayer.submit(message, SITE.sign(signing_digest(world.identity.registry, message)))
+    assert len(world.ledger.events()) == 1
+
+
+def test_an_administration_goes_to_another_key_and_does_not_come_back_by_itself(world: World) -> None:
+    world.populate()
+    world.submit(RotateAdmin(ORGANISATION, OTHER_SITE.address, b"", 4))
+    withdrawal = ConsentWithdraw(DATASET, world.clock.now(), 2, 5)
+    with pytest.raises(RejectedTransactionError):
+        world.submit(withdrawal)
+    world.submit(withdrawal, OTHER_SITE)
+    kinds = [type(event.message) for event in world.ledger.events() if isinstance(event, RegistryEvent)]
+    assert kinds[-2:] == [RotateAdmin, ConsentWithdraw]
 
 
 def test_a_message_of_an_unknown_organisation_is_refused(world: World) -> None:

@@ -23,24 +23,37 @@ from fedchain.core.messages import (
     AddOrganisation,
     ConsentGrant,
     ConsentWithdraw,
+    KeyPossession,
     RegisterDataset,
     RegisterDevice,
     RegistryMessage,
     RevokeDevice,
+    RotateAdmin,
 )
 from fedchain.ports.ledger import LedgerIdentity
 from tests.doubles.clock import ManualClock
-from tests.doubles.evm import CHAIN_ID, FEDERATION, OPERATOR, OTHER_SITE, RELAYER, SITE, STRANGER, deployed
+from tests.doubles.evm import CHAIN_ID, DEPLOYER, FEDERATION, OPERATOR, OTHER_SITE, RELAYER, SITE, STRANGER, deployed
+from tests.doubles.p256 import P256Signer
 from tests.doubles.signer import NamedSigner
 
 SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 ORGANISATION, OTHER_ORGANISATION, DATASET, UNKNOWN = (bytes([n]) * 32 for n in range(1, 5))
 NO_ADDRESS, ZERO = bytes(20), bytes(32)
-DEVICE = NamedSigner("device").address
+DEVICE_KEY = NamedSigner("device")
+DEVICE = DEVICE_KEY.address
 NOW = ManualClock().time
 END = NOW + 1_000_000
 
-REGISTER_DEVICE = RegisterDevice(ORGANISATION, DEVICE, NOW, END, 1, 1)
+DOMAIN = Domain(CHAIN_ID, contract_address(DEPLOYER.address, 0))
+"""Of the registry: the deployer's first contract."""
+
+
+def belongs(key: NamedSigner, organisation: bytes = ORGANISATION) -> bytes:
+    """Return the signature by which a key says that it belongs to an organisation."""
+    return key.sign(signing_digest(DOMAIN, KeyPossession(organisation, key.address)))
+
+
+REGISTER_DEVICE = RegisterDevice(ORGANISATION, DEVICE, NOW, END, 1, belongs(DEVICE_KEY), 1)
 REGISTER_DATASET = RegisterDataset(DATASET, ORGANISATION, 303, 2)
 GRANT = ConsentGrant(DATASET, FEDERATION, b"\x21" * 32, NOW, END, 8_000_000, 10**7, b"\x22" * 32, 303, 3)
 
@@ -213,7 +226,8 @@ def test_a_signature_for_another_chain_or_contract_is_refused(populated: World, 
 @pytest.mark.parametrize(
     "message",
     [
-        replace(REGISTER_DEVICE, device=STRANGER.address, nonce=4),
+        replace(REGISTER_DEVICE, device=STRANGER.address, possession=belongs(STRANGER), nonce=4),
+        RotateAdmin(ORGANISATION, STRANGER.address, belongs(STRANGER), 4),
         RevokeDevice(DEVICE, NOW + 7, 4),
         replace(REGISTER_DATASET, dataset=UNKNOWN, nonce=4),
         replace(GRANT, nonce=4),
@@ -234,8 +248,64 @@ def test_an_admin_of_two_organisations_signs_for_each_of_them_apart(world: World
     world.operator.add_organisation(ORGANISATION, SITE.address)
     world.operator.add_organisation(OTHER_ORGANISATION, SITE.address)
     signature = world.sign(REGISTER_DEVICE)
+    other = belongs(DEVICE_KEY, OTHER_ORGANISATION)
     with pytest.raises(RejectedTransactionError, match="NotAuthorised"):
-        world.relayer.submit(replace(REGISTER_DEVICE, organisation=OTHER_ORGANISATION), signature)
+        world.relayer.submit(replace(REGISTER_DEVICE, organisation=OTHER_ORGANISATION, possession=other), signature)
+
+
+# keys that prove themselves
+
+
+@pytest.mark.parametrize(
+    "possession",
+    [b"", bytes(65), belongs(SITE), belongs(DEVICE_KEY, OTHER_ORGANISATION), bytes(128), b"\x01" * 1025],
+    ids=["silent", "zeros", "by the admin", "elsewhere", "zeros of P-256", "long"],
+)
+def test_a_device_key_itself_says_that_it_belongs_to_the_organisation(world: World, possession: bytes) -> None:
+    world.operator.add_organisation(ORGANISATION, SITE.address)
+    with pytest.raises(RejectedTransactionError, match="NotPossessed"):
+        world.submit(replace(REGISTER_DEVICE, possession=possession))
+    world.submit(REGISTER_DEVICE)
+
+
+def test_a_device_key_may_be_of_p256_as_hardware_keeps_it(world: World) -> None:
+    key = P256Signer(b"a module")
+    world.operator.add_organisation(ORGANISATION, SITE.address)
+    possession = key.sign(signing_digest(DOMAIN, KeyPossession(ORGANISATION, key.address)))
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    mirrored = possession[:32] + (order - int.from_bytes(possession[32:64])).to_bytes(32) + possession[64:]
+    for wrong in (mirrored, possession[:127] + b"\0", possession[:65]):
+        with pytest.raises(RejectedTransactionError, match="NotPossessed"):
+            world.submit(replace(REGISTER_DEVICE, device=key.address, possession=wrong))
+    world.submit(replace(REGISTER_DEVICE, device=key.address, possession=possession))
+    assert world.view("deviceOf", key.address)[0] == ORGANISATION
+
+
+def test_after_a_rotation_only_the_new_admin_speaks_for_the_organisation(populated: World) -> None:
+    populated.submit(RotateAdmin(ORGANISATION, OTHER_SITE.address, belongs(OTHER_SITE), 4))
+    with pytest.raises(RejectedTransactionError, match="NotAuthorised"):
+        populated.submit(RevokeDevice(DEVICE, NOW, 5))
+    populated.submit(RevokeDevice(DEVICE, NOW, 5), OTHER_SITE)
+    assert populated.view("organisationOf", ORGANISATION) == ("0x" + OTHER_SITE.address.hex(), 5)
+
+
+@pytest.mark.parametrize(
+    ("message", "error"),
+    [
+        (RotateAdmin(ORGANISATION, NO_ADDRESS, b"", 4), "ZeroValue"),
+        (RotateAdmin(UNKNOWN, STRANGER.address, belongs(STRANGER), 4), "UnknownOrganisation"),
+        (RotateAdmin(ORGANISATION, STRANGER.address, b"", 4), "NotPossessed"),
+        (RotateAdmin(ORGANISATION, STRANGER.address, belongs(SITE), 4), "NotPossessed"),
+        (RotateAdmin(ORGANISATION, STRANGER.address, belongs(STRANGER, OTHER_ORGANISATION), 4), "NotPossessed"),
+        (RotateAdmin(ORGANISATION, STRANGER.address, b"\x01" * 1025, 4), "SignatureTooLong"),
+        (RotateAdmin(ORGANISATION, STRANGER.address, belongs(STRANGER), 5), "WrongNonce"),
+    ],
+)
+def test_an_administration_is_handed_only_to_a_key_that_takes_it(
+    populated: World, message: RegistryMessage, error: str
+) -> None:
+    with pytest.raises(RejectedTransactionError, match=error):
+        populated.submit(message)
 
 
 # contracts as admins
@@ -261,7 +331,8 @@ def test_a_hostile_wallet_harms_only_who_calls_it(world: World, runtime: bytes) 
     data = REGISTRY.call("registerDevice", fields, b"signature")
     with pytest.raises(RevertedError):
         world.chain.call(Call(RELAYER.address, world.identity.registry_contract, data, gas=200_000), None)
-    world.submit(replace(REGISTER_DEVICE, organisation=OTHER_ORGANISATION))
+    other = belongs(DEVICE_KEY, OTHER_ORGANISATION)
+    world.submit(replace(REGISTER_DEVICE, organisation=OTHER_ORGANISATION, possession=other))
 
 
 # what it keeps

@@ -25,17 +25,20 @@ from fedchain.core.messages import (
     RegisterDevice,
     RegistryMessage,
     RevokeDevice,
+    RotateAdmin,
 )
 from fedchain.ports.ledger import Registry, RegistryEvent
 from tests.doubles.clock import ManualClock
 from tests.doubles.evm import AGGREGATOR, FEDERATION, OPERATOR, OTHER_SITE, RELAYER, SITE, deployed
 from tests.doubles.ledger import MemoryLedger, MemoryRecord, MemoryRegistry
+from tests.doubles.possession import possessed
 from tests.doubles.signer import NamedSigner
 
 NOW = ManualClock().time
 ORGANISATIONS = [b"\x01" * 32, b"\x02" * 32]
 DATASETS = [b"\x03" * 32, b"\x04" * 32]
-DEVICES = [NamedSigner(name).address for name in ("one device", "another device")]
+DEVICE_KEYS = [NamedSigner(name) for name in ("one device", "another device")]
+DEVICES = [each.address for each in DEVICE_KEYS]
 ADMINS = [SITE, OTHER_SITE]
 
 # Mostly what is allowed, so that histories get long; each list ends with what is not, or not always.
@@ -45,7 +48,8 @@ times = st.sampled_from([NOW, NOW, 0, NOW + 5, NOW + 1000, NOW + 1001])
 sizes = st.sampled_from([*[10] * 8, 20, 0])
 federations = st.sampled_from([*[FEDERATION] * 8, b"\x09" * 32])
 messages = st.one_of(
-    st.builds(lambda o, d, w: RegisterDevice(o, d, w[0], w[1], 1, 0), organisations, devices, windows),
+    st.builds(lambda o, d, w: RegisterDevice(o, d, w[0], w[1], 1, b"", 0), organisations, devices, windows),
+    st.builds(lambda o, a: RotateAdmin(o, a.address, b"", 0), organisations, st.sampled_from([SITE, OTHER_SITE])),
     st.builds(lambda d, at: RevokeDevice(d, at, 0), devices, times),
     st.builds(lambda d, o, size: RegisterDataset(d, o, size, 0), datasets, organisations, sizes),
     st.builds(
@@ -78,18 +82,22 @@ class TwoRegistries(RuleBasedStateMachine):
             for organisation, admin in zip(ORGANISATIONS, ADMINS, strict=True):
                 operator.add_organisation(organisation, admin.address)
 
-    @rule(message=messages, is_rightful=st.sampled_from([True] * 6 + [False]), late=st.sampled_from([0] * 8 + [1]))
-    def submit(self, message: RegistryMessage, is_rightful: bool, late: int) -> None:
+    @rule(message=messages, is_rightful=st.sampled_from([True] * 6 + [False]), late=st.sampled_from([0] * 8 + [1]),
+        keys=st.sampled_from([(*DEVICE_KEYS, *ADMINS)] * 8 + [()]),
+    )  # fmt: skip
+    def submit(self, message: RegistryMessage, is_rightful: bool, late: int, keys: tuple[NamedSigner, ...]) -> None:
         owner = self._owner(message)
         message = replace(message, nonce=self.relayers[0].nonce(ORGANISATIONS[owner]) + late)
-        admin = ADMINS[owner] if is_rightful else ADMINS[1 - owner]
+        message = possessed(message, self.identity.registry, *keys)
+        present = self.state.organisations[ORGANISATIONS[owner]]
+        admin = next(each for each in ADMINS if (each.address == present) == is_rightful)
         signature = admin.sign(signing_digest(self.identity.registry, message))
         taken = [_is_taken(registry, message, signature) for registry in self.relayers]
         assert taken[0] == taken[1]
 
     def _owner(self, message: RegistryMessage) -> int:
         match message:
-            case RegisterDevice() | RegisterDataset():
+            case RotateAdmin() | RegisterDevice() | RegisterDataset():
                 return ORGANISATIONS.index(message.organisation)
             case RevokeDevice() if message.device in self.state.devices:
                 return ORGANISATIONS.index(self.state.devices[message.device].organisation)

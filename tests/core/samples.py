@@ -25,10 +25,12 @@ from fedchain.core.messages import (
     ConsentGrant,
     ConsentWithdraw,
     InclusionPromise,
+    KeyPossession,
     LogEntry,
     RegisterDataset,
     RegisterDevice,
     RevokeDevice,
+    RotateAdmin,
     RoundReceipt,
     TreeHead,
 )
@@ -44,8 +46,8 @@ FEW = settings(max_examples=15)
 """For laws over large values: the folder stays quick, and another run takes other examples."""
 
 MESSAGES: tuple[type[Any], ...] = (
-    ClientUpdate, InclusionPromise, RoundReceipt, AddOrganisation, RegisterDevice, RevokeDevice, RegisterDataset,
-    ConsentGrant, ConsentWithdraw, LogEntry, TreeHead,
+    ClientUpdate, InclusionPromise, RoundReceipt, AddOrganisation, KeyPossession, RotateAdmin, RegisterDevice,
+    RevokeDevice, RegisterDataset, ConsentGrant, ConsentWithdraw, LogEntry, TreeHead,
 )  # fmt: skip
 DOCUMENTS: tuple[type[Any], ...] = (
     RunManifest, RoundManifest, DataPolicy, DatasetCard, DpParams, LocalTraining, UpdateHeader, TrustFile, Task,
@@ -70,7 +72,9 @@ def unhex(text: str) -> bytes:
 
 
 def solidity(kind: str) -> st.SearchStrategy[Any]:
-    """Values of a static Solidity type."""
+    """Values of a Solidity type."""
+    if kind == "bytes":
+        return st.binary(max_size=130)
     if kind == "bytes32":
         return bytes32
     if kind == "address":

@@ -15,10 +15,12 @@ from fedchain.core.messages import (
     AddOrganisation,
     ConsentGrant,
     ConsentWithdraw,
+    KeyPossession,
     RegisterDataset,
     RegisterDevice,
     RegistryMessage,
     RevokeDevice,
+    RotateAdmin,
 )
 from fedchain.core.record import next_registry_head
 from fedchain.core.registry import RegistryState, check_authority
@@ -29,10 +31,12 @@ NOW = 1_800_000_000
 DOMAIN = Domain(31337, b"\x0c" * 20)
 ADMIN, OTHER = NamedSigner("admin"), NamedSigner("other admin")
 SITE, OTHER_SITE = b"\x01" * 32, b"\x02" * 32
-DEVICE, DATASET = b"\x03" * 20, b"\x04" * 32
+DEVICE_KEY, DATASET = NamedSigner("device"), b"\x04" * 32
+DEVICE = DEVICE_KEY.address
+POSSESSION = DEVICE_KEY.sign(signing_digest(DOMAIN, KeyPossession(SITE, DEVICE)))
 ADD = AddOrganisation(SITE, ADMIN.address, 0)
 ADD_OTHER = AddOrganisation(OTHER_SITE, OTHER.address, 0)
-REGISTER = RegisterDevice(SITE, DEVICE, NOW, NOW + 1000, 1, 1)
+REGISTER = RegisterDevice(SITE, DEVICE, NOW, NOW + 1000, 1, POSSESSION, 1)
 DATA = RegisterDataset(DATASET, SITE, 303, 2)
 GRANT = ConsentGrant(DATASET, b"\x05" * 32, b"\x06" * 32, NOW, NOW + 1000, 8_000_000, 10**7, b"\x07" * 32, 303, 3)
 REVOKE = RevokeDevice(DEVICE, NOW + 500, 4)
@@ -91,9 +95,11 @@ REFUSED: list[tuple[str, RegistryMessage]] = [
     ("an organisation with a nonce", AddOrganisation(b"\x09" * 32, ADMIN.address, 1)),
     ("the organisation zero", AddOrganisation(ZERO, ADMIN.address, 0)),
     ("an organisation without an admin", AddOrganisation(b"\x09" * 32, bytes(20), 0)),
+    ("an admin zero", RotateAdmin(SITE, bytes(20), b"", 4)),
+    ("an admin of nobody", RotateAdmin(b"\x09" * 32, OTHER.address, b"", 0)),
     ("a device twice", replace(REGISTER, nonce=4)),
     ("a device of another's", replace(REGISTER, organisation=OTHER_SITE, nonce=1)),
-    ("a device of nobody", RegisterDevice(b"\x09" * 32, b"\x09" * 20, NOW, NOW + 1, 1, 0)),
+    ("a device of nobody", RegisterDevice(b"\x09" * 32, b"\x09" * 20, NOW, NOW + 1, 1, b"", 0)),
     ("the device zero", replace(REGISTER, device=bytes(20), nonce=4)),
     ("a device with an empty window", replace(REGISTER, device=b"\x09" * 20, valid_until=NOW, nonce=4)),
     ("a device with a nonce that was used", replace(REGISTER, device=b"\x09" * 20, nonce=3)),
@@ -205,6 +211,48 @@ def test_a_sites_action_needs_the_signature_of_its_own_admin(message: RegistryMe
             check_authority(state, DOMAIN, message, signature)
 
 
+def rotated(to: NamedSigner, by: NamedSigner, *, organisation: bytes = SITE, domain: Domain = DOMAIN) -> RotateAdmin:
+    """Return a hand-over whose possession is another key's, or for another place, where a test says so."""
+    possession = by.sign(signing_digest(domain, KeyPossession(organisation, to.address)))
+    return RotateAdmin(SITE, to.address, possession, 4)
+
+
+def test_after_a_rotation_only_the_new_admin_speaks_for_the_site() -> None:
+    state, message = enrolled(), rotated(OTHER, OTHER)
+    assert check_authority(state, DOMAIN, message, ADMIN.sign(signing_digest(DOMAIN, message)))
+    state.apply(message, NOW)
+    withdrawal = replace(WITHDRAW, nonce=5)
+    digest = signing_digest(DOMAIN, withdrawal)
+    assert check_authority(state, DOMAIN, withdrawal, OTHER.sign(digest))
+    with pytest.raises(IntegrityError, match="registry signature"):
+        check_authority(state, DOMAIN, withdrawal, ADMIN.sign(digest))
+
+
+STRANGER = NamedSigner("a stranger")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        rotated(STRANGER, OTHER),
+        rotated(STRANGER, STRANGER, organisation=OTHER_SITE),
+        rotated(STRANGER, STRANGER, domain=Domain(1, DOMAIN.contract)),
+        replace(rotated(STRANGER, STRANGER), possession=b""),
+        replace(REGISTER, possession=b""),
+        replace(REGISTER, possession=bytes(65)),
+        replace(REGISTER, possession=ADMIN.sign(signing_digest(DOMAIN, KeyPossession(SITE, DEVICE)))),
+        replace(REGISTER, possession=DEVICE_KEY.sign(signing_digest(DOMAIN, KeyPossession(OTHER_SITE, DEVICE)))),
+    ],
+    ids=[
+        "admin by another", "admin elsewhere", "admin on another chain", "admin silent",
+        "device silent", "device zeros", "device by the admin", "device elsewhere",
+    ],
+)  # fmt: skip
+def test_a_new_key_itself_says_that_it_belongs_to_the_site(message: RegistryMessage) -> None:
+    with pytest.raises(IntegrityError, match="registry signature"):
+        check_authority(enrolled(), DOMAIN, message, ADMIN.sign(signing_digest(DOMAIN, message)))
+
+
 def test_an_action_without_a_signature_is_only_the_chains_word() -> None:
     assert not check_authority(enrolled(), DOMAIN, REVOKE, b"")
 
@@ -214,7 +262,9 @@ def test_the_operator_signs_nothing() -> None:
     assert not check_authority(RegistryState(), DOMAIN, ADD, b"")
 
 
-@pytest.mark.parametrize("message", [REGISTER, DATA, GRANT, REVOKE, WITHDRAW], ids=lambda each: type(each).__name__)
+@pytest.mark.parametrize(
+    "message", [REGISTER, DATA, GRANT, REVOKE, WITHDRAW, rotated(OTHER, OTHER)], ids=lambda each: type(each).__name__
+)
 def test_an_action_on_something_unknown_has_no_authority(message: Any) -> None:
     with pytest.raises(IntegrityError, match="is known"):
         check_authority(RegistryState(), DOMAIN, message, ADMIN.sign(signing_digest(DOMAIN, message)))

@@ -9,12 +9,10 @@ from dataclasses import dataclass, field
 from eth_hash.auto import keccak
 
 from fedchain.core.digest import ZERO
-from fedchain.core.eip712 import signing_digest
-from fedchain.core.errors import FormatError, IntegrityError, RejectedTransactionError
+from fedchain.core.errors import IntegrityError, RejectedTransactionError
 from fedchain.core.messages import AddOrganisation, ConsentGrant, RegistryMessage
 from fedchain.core.record import LinkContext, LinkKind, RoundLink, head_slot, round_hash
-from fedchain.core.registry import RegistryState
-from fedchain.core.signatures import recover
+from fedchain.core.registry import RegistryState, check_authority
 from fedchain.ports.clock import Clock
 from fedchain.ports.ledger import LedgerEvent, LedgerIdentity, LinkEvent, RegistryEvent, Seal
 
@@ -106,20 +104,13 @@ class MemoryRegistry:
         if isinstance(message, ConsentGrant):
             _require(message.federation == self._record.identity.federation, "foreign federation")
         with _refused():
+            is_signed = check_authority(self._record.state, self._record.identity.registry, message, signature)
             admin = self._record.state.authority(message)
-        _require(admin is not None and self._authorises(admin, message, signature), "not authorised by the admin")
+        _require(is_signed or self._sender == admin, "not authorised by the admin")
         return self._append(message, signature)
 
     def nonce(self, organisation: bytes) -> int:
         return self._record.state.nonces.get(organisation, 0) + 1
-
-    def _authorises(self, admin: bytes, message: RegistryMessage, signature: bytes) -> bool:
-        if not signature:
-            return self._sender == admin
-        try:
-            return recover(signing_digest(self._record.identity.registry, message), signature) == admin
-        except FormatError:
-            return False
 
     def _append(self, message: RegistryMessage, signature: bytes) -> bytes:
         at = self._record.next_time()

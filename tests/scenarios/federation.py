@@ -322,7 +322,7 @@ def _member(setup: Setup, number: int, clock: ManualClock, power: Power) -> Memb
     )  # fmt: skip
     size = 100 * (number + 1)
     dataset = commitment("dataset-commit", tagged("salt", name.encode()), tagged("card", name.encode()))
-    applicant = Applicant(name, tagged("organisation", admin.address), admin, device.address, dataset, size, policy)
+    applicant = Applicant(name, tagged("organisation", admin.address), admin, device, dataset, size, policy)
     site = Site(
         name, IDENTITY.rounds, IDENTITY.federation, AGGREGATOR.address,
         SiteDataset(dataset, policy, size, trainer), device, MortalState(state, power), AddingAccountant(), clock,

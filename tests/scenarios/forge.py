@@ -34,7 +34,14 @@ from fedchain.core.errors import FormatError
 from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.lineage import Lineage
 from fedchain.core.manifest import AcceptedUpdate, ArtifactRef, CohortMember, RoundManifest, RunManifest
-from fedchain.core.messages import AddOrganisation, ConsentGrant, RegisterDevice, RegistryMessage, RevokeDevice
+from fedchain.core.messages import (
+    AddOrganisation,
+    ConsentGrant,
+    KeyPossession,
+    RegisterDevice,
+    RegistryMessage,
+    RevokeDevice,
+)
 from fedchain.core.policy import DataPolicy
 from fedchain.core.record import LinkKind, RoundLink
 from fedchain.core.registry import RegistryState
@@ -219,7 +226,12 @@ class Forger:
                 admin = NamedSigner(f"admin of {message.organisation.hex()}")
                 self._admins[admin.address] = admin
                 return replace(message, admin=admin.address)
-            case RegisterDevice() | RevokeDevice():
+            case RegisterDevice() if self.forgery.plays_devices:
+                device = self._device(message.device)
+                words = KeyPossession(message.organisation, device.address)
+                possession = device.sign(signing_digest(self.history.identity.registry, words))
+                return replace(message, device=device.address, possession=possession)
+            case RevokeDevice():
                 return replace(message, device=self._client(message.device))
             case ConsentGrant():
                 return self.forgery.consent(replace(message, policy=policies[message.policy].digest()))

@@ -121,7 +121,9 @@ def test_a_node_that_is_killed_with_a_seal_in_its_pool_gets_it_again(world: Worl
     assert world.proxy.asked.count("eth_sendRawTransaction") == 2
 
 
-@pytest.mark.parametrize("method", ["eth_getLogs", "eth_estimateGas", "eth_sendRawTransaction", "eth_getTransactionReceipt"])
+@pytest.mark.parametrize(
+    "method", ["eth_getLogs", "eth_estimateGas", "eth_sendRawTransaction", "eth_getTransactionReceipt"]
+)
 def test_an_outage_of_thirty_seconds_delays_a_seal(world: World, method: str) -> None:
     """It begins at each step of a seal."""
     world.proxy.withholds = {method}

@@ -22,9 +22,7 @@ from tests.scenarios.federation import AGGREGATOR, IDENTITY, OPERATOR, REWARDS, 
 
 WINDOW = 60
 ANYONE = NamedSigner("anyone")
-TERMS = VaultTerms(
-    IDENTITY.federation, AGGREGATOR.address, OPERATOR.address, bytes(20), AssetKind.CREDITS, WINDOW
-)
+TERMS = VaultTerms(IDENTITY.federation, AGGREGATOR.address, OPERATOR.address, bytes(20), AssetKind.CREDITS, WINDOW)
 PAID = Setup(sites=3, rounds=2, rewards=REWARDS)
 
 
@@ -241,7 +239,9 @@ def _altered(report: RewardReport) -> Sequence[RewardReport]:
                 replace(share, cumulative=share.cumulative + 1), replace(share, client=bytes(20)),
             ):  # fmt: skip
                 rounds.append(replace(each, shares=(*each.shares[:place], other, *each.shares[place + 1 :])))
-        found += [replace(report, rounds=(*report.rounds[:number], one, *report.rounds[number + 1 :])) for one in rounds]
+        found += [
+            replace(report, rounds=(*report.rounds[:number], one, *report.rounds[number + 1 :])) for one in rounds
+        ]
     return found
 
 

@@ -35,7 +35,9 @@ TYPES = {
     "RoundReceipt": "bytes32 federation,bytes32 run,uint64 round,bytes32 roundHash",
     "AddOrganisation": "bytes32 organisation,address admin,uint64 nonce",
     "RegisterDevice": "bytes32 organisation,address device,uint64 validFrom,uint64 validUntil,uint8 deviceClass,"
-    "uint64 nonce",
+    "bytes possession,uint64 nonce",
+    "KeyPossession": "bytes32 organisation,address key",
+    "RotateAdmin": "bytes32 organisation,address admin,bytes possession,uint64 nonce",
     "RevokeDevice": "address device,uint64 at,uint64 nonce",
     "RegisterDataset": "bytes32 dataset,bytes32 organisation,uint32 nominalSize,uint64 nonce",
     "ConsentGrant": "bytes32 dataset,bytes32 federation,bytes32 policy,uint64 from,uint64 until,"
@@ -62,6 +64,8 @@ def sample(kind: str, label: str) -> Any:
     digest = hashlib.sha256(label.encode()).digest()
     if kind == "bytes32":
         return digest
+    if kind == "bytes":
+        return 3 * digest[:20]
     if kind == "address":
         return digest[:20]
     return int.from_bytes(digest) % 2 ** int(kind.removeprefix("uint"))
@@ -128,6 +132,8 @@ def typed(name: str, inner: str, contract: bytes, label: str) -> dict[str, Any]:
 def bounded(kind: str, label: str, which: str) -> Any:
     if which == "sample":
         return sample(kind, label)
+    if kind == "bytes":
+        return b"" if which == "least" else b"\xff" * 1024
     bits = {"bytes32": 256, "address": 160}.get(kind) or int(kind.removeprefix("uint"))
     number = 0 if which == "least" else 2**bits - 1
     return number.to_bytes(bits // 8) if kind in {"bytes32", "address"} else number

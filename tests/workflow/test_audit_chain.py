@@ -192,8 +192,10 @@ def test_an_action_without_a_signature_is_not_counted_as_signed() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        lambda _: RegisterDevice(b"\x0f" * 32, b"\x0f" * 20, 1, 2, 1, 1),
-        lambda new: RegisterDevice(new.members[0].applicant.organisation, new.members[0].device.address, 1, 2, 1, 4),
+        lambda _: RegisterDevice(b"\x0f" * 32, b"\x0f" * 20, 1, 2, 1, b"", 1),
+        lambda new: RegisterDevice(
+            new.members[0].applicant.organisation, new.members[0].device.address, 1, 2, 1, b"", 4
+        ),
         lambda _: RevokeDevice(b"\x0f" * 20, 1, 4),
         lambda _: ConsentWithdraw(b"\x0f" * 32, 1, 1, 4),
         lambda new: RevokeDevice(new.members[0].device.address, new.clock.now(), 9),

@@ -58,7 +58,7 @@ def test_a_trust_file_for_another_ledger_is_an_input_error_and_not_a_finding(
             lambda pin: replace(pin, receipts=(replace(receipt(STRANGER, pin), signer=pin.receipts[0].signer),)),
             "a receipt of 0x" + STRANGER.address.hex(),
         ),
-        (lambda pin: replace(pin, receipts=(replace(pin.receipts[0], signature=b""),)), "65 bytes"),
+        (lambda pin: replace(pin, receipts=(replace(pin.receipts[0], signature=b""),)), "65 or 128 bytes"),
         (lambda pin: replace(pin, receipts=(replace(pin.receipts[0], signature=bytes(65)),)), "v of 27 or 28"),
     ],
     ids=["no receipt", "a stranger's", "a stranger's beside the others", "in another's name", "empty", "zeros"],

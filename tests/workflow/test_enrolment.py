@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from fedchain.core.eip712 import signing_digest
 from fedchain.core.errors import InputError
 from fedchain.core.messages import (
     AddOrganisation,
     ConsentGrant,
     ConsentWithdraw,
+    KeyPossession,
     RegisterDataset,
     RegisterDevice,
     RegistryMessage,
@@ -29,7 +31,7 @@ POLICY = DataPolicy("rows", "made up", GrantKind.LIFETIME, 8_000_000, 10_000_000
 
 def applicant(name: str) -> Applicant:
     return Applicant(
-        name, name.encode().ljust(32), NamedSigner(f"{name} admin"), NamedSigner(name).address,
+        name, name.encode().ljust(32), NamedSigner(f"{name} admin"), NamedSigner(name),
         f"{name} rows".encode().ljust(32), 100, POLICY,
     )  # fmt: skip
 
@@ -59,9 +61,12 @@ def world() -> World:
 
 def test_a_new_site_gets_its_organisation_device_dataset_and_consent(world: World) -> None:
     now = world.clock.now()
+    possession = NORTH.device_key.sign(
+        signing_digest(IDENTITY.registry, KeyPossession(NORTH.organisation, NORTH.device))
+    )
     assert world.enrol(NORTH) == [
         AddOrganisation(NORTH.organisation, NORTH.admin.address, 0),
-        RegisterDevice(NORTH.organisation, NORTH.device, now, now + YEAR_S, SOFTWARE_KEY, 1),
+        RegisterDevice(NORTH.organisation, NORTH.device, now, now + YEAR_S, SOFTWARE_KEY, possession, 1),
         RegisterDataset(NORTH.dataset, NORTH.organisation, 100, 2),
         ConsentGrant(
             NORTH.dataset, IDENTITY.federation, POLICY.digest(), now, now + YEAR_S, 8_000_000, 10_000_000,
@@ -158,7 +163,7 @@ def test_a_withdrawn_consent_is_never_given_again_by_enrolling(world: World, aft
     [
         (replace(NORTH, nominal_size=101), "dataset otherwise: expected 101 rows of 0x6e6f.*got 100 rows"),
         (replace(NORTH, admin=SOUTH.admin), "organisation with another admin"),
-        (replace(SOUTH, device=NORTH.device), "south's device under another organisation"),
+        (replace(SOUTH, device_key=NORTH.device_key), "south's device under another organisation"),
         (replace(SOUTH, dataset=NORTH.dataset), "south's dataset otherwise"),
     ],
     ids=["another size", "another admin", "a neighbour's device", "a neighbour's dataset"],

@@ -83,7 +83,7 @@ def foreign(proof: RoundProof, reply: ReceiptReply) -> ReceiptReply:
     ("change", "told"),
     [
         (foreign, "receipt of a stranger"),
-        (lambda _, reply: replace(reply, signature=b""), "65 bytes"),
+        (lambda _, reply: replace(reply, signature=b""), "65 or 128 bytes"),
         (lambda _, reply: replace(reply, signature=bytes(65)), "v of 27 or 28"),
         (lambda _, reply: replace(reply, signature=b"\x01" * 64 + b"\x1b"), "receipt of a stranger"),
     ],

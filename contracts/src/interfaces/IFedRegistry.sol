@@ -14,14 +14,26 @@ interface IFedRegistry {
         uint64 nonce;
     }
 
+    /// @param possession the new admin's signature of KeyPossession(bytes32 organisation,address key); a key or an
+    /// ERC-1271 contract
+    struct RotateAdmin {
+        bytes32 organisation;
+        address admin;
+        bytes possession;
+        uint64 nonce;
+    }
+
     /// @param validFrom first second in which the device may sign
     /// @param validUntil first second in which it may no longer sign
+    /// @param possession the device key's signature of KeyPossession(bytes32 organisation,address key): 65 bytes
+    /// r || s || v of secp256k1, or 128 bytes r || s || x || y of P-256, whose address is that of keccak256(x || y)
     struct RegisterDevice {
         bytes32 organisation;
         address device;
         uint64 validFrom;
         uint64 validUntil;
         uint8 deviceClass;
+        bytes possession;
         uint64 nonce;
     }
 
@@ -106,6 +118,9 @@ interface IFedRegistry {
     // Each event carries its message whole, the block time that entered the head, and the signature (empty where the
     // admin sent the transaction itself), so that the log alone is enough to check every action again.
     event OrganisationAdded(bytes32 indexed organisation, AddOrganisation message, uint64 recordedAt);
+    event AdminRotated(
+        bytes32 indexed organisation, address indexed admin, RotateAdmin message, uint64 recordedAt, bytes signature
+    );
     event DeviceRegistered(
         bytes32 indexed organisation,
         address indexed device,
@@ -142,6 +157,8 @@ interface IFedRegistry {
     error AfterTheEnd(uint64 end, uint64 got);
     error OrganisationExists(bytes32 organisation);
     error UnknownOrganisation(bytes32 organisation);
+    /// @dev The key that is to be registered did not itself say that it belongs to the organisation.
+    error NotPossessed(address key);
     error DeviceExists(address device);
     error UnknownDevice(address device);
     /// @dev A revocation time never moves.
@@ -159,6 +176,9 @@ interface IFedRegistry {
 
     /// @notice Adds an organisation with its admin key, once and for ever. Operator only.
     function addOrganisation(bytes32 organisation, address admin) external;
+
+    /// @notice Hands an organisation's administration to another key; the old one signs, the new one proves itself.
+    function rotateAdmin(RotateAdmin calldata message, bytes calldata signature) external;
 
     /// @notice Adds a device key. A key belongs to one device for ever, also after its revocation.
     function registerDevice(RegisterDevice calldata message, bytes calldata signature) external;

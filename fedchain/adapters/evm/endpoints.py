@@ -90,7 +90,9 @@ class QuorumProvider(JSONBaseProvider):
     ) -> None:
         super().__init__()
         count = len(endpoints)
-        if len({each.name for each in endpoints}) < count or not (rules.quorum == 1 <= count or count >= rules.quorum > count / 2):
+        if len({each.name for each in endpoints}) < count or not (
+            rules.quorum == 1 <= count or count >= rules.quorum > count / 2
+        ):
             raise InputError(
                 "ledger endpoints",
                 expected="different ones, and as quorum 1 or a majority of them",

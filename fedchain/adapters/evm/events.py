@@ -16,6 +16,7 @@ from fedchain.core.messages import (
     RegisterDevice,
     RegistryMessage,
     RevokeDevice,
+    RotateAdmin,
 )
 from fedchain.core.record import LinkKind, RoundLink
 from fedchain.ports.ledger import LedgerEvent, LedgerIdentity, LinkEvent, RegistryEvent
@@ -25,6 +26,7 @@ ROUNDS: Final = contract("RoundLedger")
 
 _MESSAGES: Final[Mapping[str, type[RegistryMessage]]] = {
     "OrganisationAdded": AddOrganisation,
+    "AdminRotated": RotateAdmin,
     "DeviceRegistered": RegisterDevice,
     "DeviceRevoked": RevokeDevice,
     "DatasetRegistered": RegisterDataset,

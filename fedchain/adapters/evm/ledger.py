@@ -16,12 +16,14 @@ from fedchain.core.messages import (
     RegisterDevice,
     RegistryMessage,
     RevokeDevice,
+    RotateAdmin,
 )
 from fedchain.core.record import RoundLink
 from fedchain.ports.ledger import LedgerEvent, LedgerIdentity, LinkEvent, Seal
 from fedchain.ports.signer import Signer
 
 _FUNCTIONS: Final[Mapping[type[RegistryMessage], str]] = {
+    RotateAdmin: "rotateAdmin",
     RegisterDevice: "registerDevice",
     RevokeDevice: "revokeDevice",
     RegisterDataset: "registerDataset",

@@ -164,7 +164,9 @@ class Sender:
                 return fees
             expected, got = f"at most {self._rules.fees.cap} wei per gas", f"{base_fee} and a tip of {tip}"
             if shipment.deadline.is_past():
-                raise UnreachableError("fees stay above the cap", expected=expected, got=got, remedy="wait, or raise it")
+                raise UnreachableError(
+                    "fees stay above the cap", expected=expected, got=got, remedy="wait, or raise it"
+                )
             if not is_said:
                 self._say(f"fees are above the cap, waiting: expected {expected}, got {got}")
                 is_said = True

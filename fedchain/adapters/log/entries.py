@@ -23,6 +23,7 @@ from fedchain.core.messages import (
     RegisterDevice,
     RegistryMessage,
     RevokeDevice,
+    RotateAdmin,
 )
 from fedchain.core.record import RoundLink
 from fedchain.core.signatures import ADDRESS_SIZE, SIGNATURE_SIZE
@@ -53,7 +54,7 @@ Body: TypeAlias = LogTerms | LogLink | RegistryMessage
 _KINDS: Final[Mapping[str, type[Body]]] = {
     each.__name__: each
     for each in (
-        LogTerms, LogLink, AddOrganisation, RegisterDevice, RevokeDevice, RegisterDataset, ConsentGrant,
+        LogTerms, LogLink, AddOrganisation, RotateAdmin, RegisterDevice, RevokeDevice, RegisterDataset, ConsentGrant,
         ConsentWithdraw,
     )
 }  # fmt: skip
