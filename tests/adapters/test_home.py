@@ -32,7 +32,7 @@ def without_root() -> Iterator[None]:
 
 def test_a_new_home_says_its_format_and_is_for_its_owner_only(tmp_path: Path) -> None:
     home = create_home(tmp_path / "deep" / "home")
-    assert json.loads((home.root / "home.json").read_text()) == {"format": 1}
+    assert json.loads((home.root / "home.json").read_text()) == {"format": 2}
     assert home.root.stat().st_mode & 0o777 == 0o700
     assert (home.root / "home.json").stat().st_mode & 0o777 == 0o600
     assert open_home(home.root) == home
@@ -65,11 +65,11 @@ def test_a_creation_that_was_killed_half_way_is_taken_up_again(tmp_path: Path) -
     assert open_home(create_home(tmp_path / "home").root).root == tmp_path / "home"
 
 
-@pytest.mark.parametrize("found", ["2", "0", "null", '"1"', "true"])
+@pytest.mark.parametrize("found", ["3", "1", "0", "null", '"1"', "true"])
 def test_a_home_of_another_version_is_refused_and_left_alone(tmp_path: Path, found: str) -> None:
     (tmp_path / "home.json").write_text(f'{{"format": {found}}}')
     for opening in (open_home, create_home):
-        with pytest.raises(InputError, match=r"another version: expected format 1, got format .*use the release"):
+        with pytest.raises(InputError, match=r"another version: expected format 2, got format .*use the release"):
             opening(tmp_path)
     assert (tmp_path / "home.json").read_text() == f'{{"format": {found}}}'
 

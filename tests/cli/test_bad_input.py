@@ -50,10 +50,10 @@ def without_root() -> Iterator[None]:
 
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)
 def test_a_home_of_another_version(verb: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "home.json").write_text('{"format": 2}')
+    (tmp_path / "home.json").write_text('{"format": 3}')
     before = everything_in(tmp_path)
     line = complaint(verb, tmp_path, capsys)
-    assert "is a home of another version: expected format 1, got format 2; use the release of fedchain" in line
+    assert "is a home of another version: expected format 2, got format 3; use the release of fedchain" in line
     assert everything_in(tmp_path) == before
 
 

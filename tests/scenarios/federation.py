@@ -40,6 +40,7 @@ from fedchain.core.trust import Pin, TrustFile
 from fedchain.ports.cohort import Cohort
 from fedchain.ports.journal import Entry
 from fedchain.ports.ledger import LedgerEvent, LedgerIdentity, LinkEvent
+from fedchain.ports.signer import Signer
 from fedchain.ports.site_state import Evidence, SiteState
 from fedchain.ports.watcher import Event
 from fedchain.workflow.enrolment import Applicant, enrol
@@ -54,6 +55,7 @@ from tests.doubles.clock import CountedEntropy, ManualClock
 from tests.doubles.cohort import DirectCohort
 from tests.doubles.journal import MemoryJournal
 from tests.doubles.ledger import MemoryLedger, MemoryRecord, MemoryRegistry
+from tests.doubles.p256 import P256Signer
 from tests.doubles.power import Cut, MortalCohort, MortalJournal, MortalLedger, MortalState, MortalStore, Power, never
 from tests.doubles.signer import NamedSigner
 from tests.doubles.site_state import MemorySiteState
@@ -85,7 +87,7 @@ REWARDS: Final = RewardsConfig("donated", 1_000_003, "credits", None, 60)
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a federation is built from; `epsilon` None is training without privacy."""
+    """What a federation is built from; `epsilon` None is training without privacy, `hardware`: P-256 device keys."""
 
     sites: int = 3
     rounds: int = 2
@@ -98,6 +100,7 @@ class Setup:
     allows_unprotected: bool = True
     threads: RunAll = serially
     rewards: RewardsConfig = NO_REWARDS
+    hardware: bool = False
 
     def config(self) -> ExperimentConfig:
         return ExperimentConfig(
@@ -121,7 +124,7 @@ class Member:
 
     applicant: Applicant
     admin: NamedSigner
-    device: NamedSigner
+    device: Signer
     trainer: NamedTrainer
     state: MemorySiteState
     site: Site
@@ -312,7 +315,7 @@ def _member(setup: Setup, number: int, clock: ManualClock, power: Power) -> Memb
     name = f"site-{number + 1}"
     admin, device, trainer, state = (
         NamedSigner(f"{name} admin"),
-        NamedSigner(name),
+        P256Signer(name.encode()) if setup.hardware else NamedSigner(name),
         NamedTrainer(name),
         MemorySiteState(),
     )

@@ -19,11 +19,11 @@ from fedchain.core.privacy import DpParams
 from fedchain.core.task import Task, UpdateHeader
 from fedchain.core.tensors import IntTensors, decode
 from fedchain.ports.cohort import Reply
+from fedchain.ports.signer import Signer
 from fedchain.workflow.gate import Gate
 from fedchain.workflow.registry_view import RegistryView
 from fedchain.workflow.spending import Spending
 from tests.doubles.power import PowerCutError
-from tests.doubles.signer import NamedSigner
 from tests.doubles.training import AddingAccountant
 from tests.scenarios.federation import Federation, Setup, Snapshot, federation
 
@@ -38,7 +38,7 @@ class Draft:
     federation: Federation
     task: Task
     node: int
-    signer: NamedSigner
+    signer: Signer
     domain: Domain
     message: ClientUpdate
     dp: DpParams

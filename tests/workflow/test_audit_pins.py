@@ -12,6 +12,7 @@ from fedchain.core.errors import InputError
 from fedchain.core.lineage import Verdict
 from fedchain.core.messages import RoundReceipt
 from fedchain.core.trust import Pin, SignedReceipt, TrustFile
+from fedchain.ports.signer import Signer
 from tests.doubles.signer import NamedSigner
 from tests.scenarios.federation import IDENTITY, RUN
 from tests.workflow.forgery import finished
@@ -20,7 +21,7 @@ OTHER = b"\x0f" * 32
 STRANGER = NamedSigner("a stranger")
 
 
-def receipt(signer: NamedSigner, pin: Pin, domain: Domain = IDENTITY.rounds) -> SignedReceipt:
+def receipt(signer: Signer, pin: Pin, domain: Domain = IDENTITY.rounds) -> SignedReceipt:
     message = RoundReceipt(IDENTITY.federation, pin.run, pin.round, pin.round_hash)
     return SignedReceipt(signer.address, signer.sign(signing_digest(domain, message)))
 

@@ -14,6 +14,7 @@ from fedchain.core.errors import InputError, PolicyError
 from fedchain.core.lineage import Verdict
 from fedchain.core.record import LinkKind
 from fedchain.core.rejection import Reason
+from fedchain.core.signatures import P256_SIGNATURE_SIZE
 from fedchain.core.task import Task, UpdateHeader
 from fedchain.core.tensors import FloatTensors, decode, encode, model_digest
 from fedchain.ports.cohort import Reply
@@ -298,6 +299,15 @@ def test_an_update_released_for_a_round_is_the_one_on_the_ledger() -> None:
         size = int.from_bytes(data[:4])
         released.add(document.from_bytes(UpdateHeader, data[4 : 4 + size]).message.payload_cid)
     assert accepted == released
+
+
+def test_sites_whose_keys_live_in_hardware_take_part_like_all_others() -> None:
+    new = federation(Setup(hardware=True))
+    state = new.run()
+    devices = {each.device.address for each in new.members}
+    assert {len(each.header.signature) for each in new.manifest(1).accepted} == {P256_SIGNATURE_SIZE}
+    assert [set(receipts) for receipts in state.receipts.values()] == [devices] * 3
+    verified(new)
 
 
 def test_what_a_watcher_raises_ends_the_run_like_a_crash_and_it_can_be_resumed() -> None:
