@@ -35,13 +35,32 @@ contract ModelRegistry is IModelRegistry {
         bytes32 about;
     }
 
+    /// @dev One slot each: an approval reads one of the version and one of each reviewer, so that organisations stand here
+    /// by the number that they got with their first version or reviewer.
+    struct PackedStatus {
+        State state;
+        uint64 reviewSince;
+        uint64 approvedUntil;
+        uint64 moves;
+        uint32 organisation;
+    }
+
+    struct PackedReviewer {
+        uint32 organisation;
+        uint8 role;
+        uint64 validUntil;
+        uint64 leastNonce;
+    }
+
     IChallenges public immutable challenges;
     uint256 public immutable quorum;
     uint256 public immutable requiredRoles;
     IFedRegistry private immutable _registry;
 
-    mapping(bytes32 versionId => Status) private _versions;
-    mapping(address reviewer => Reviewer) private _reviewers;
+    mapping(bytes32 versionId => PackedStatus) private _versions;
+    mapping(address reviewer => PackedReviewer) private _reviewers;
+    mapping(bytes32 organisation => uint32 number) private _numbers;
+    bytes32[] private _organisations; // number n at n - 1
     mapping(bytes32 organisation => uint64) public nonceOf;
     mapping(bytes32 versionId => mapping(bytes32 dataset => bool)) public isDisposed;
 
@@ -68,12 +87,12 @@ contract ModelRegistry is IModelRegistry {
         bool isTainted = _requireParents(version.parents);
         _authorise(version.organisation, keccak256(abi.encode(SUBMIT_VERSION, versionId)), signature);
 
-        _versions[versionId] = Status({
+        _versions[versionId] = PackedStatus({
             state: isTainted ? State.Tainted : State.Draft,
             reviewSince: uint64(block.timestamp),
             approvedUntil: 0,
             moves: 0,
-            organisation: version.organisation
+            organisation: _numbered(version.organisation)
         });
 
         emit VersionSubmitted(versionId, version.organisation, version, signature);
@@ -81,14 +100,14 @@ contract ModelRegistry is IModelRegistry {
 
     /// @inheritdoc IModelRegistry
     function move(bytes32 versionId, State state, uint64 nonce, bytes calldata signature) external {
-        Status storage version = _known(versionId);
+        PackedStatus storage version = _known(versionId);
         State from = version.state;
         if (!_mayMove(from, state)) revert WrongMove(from, state);
         if (state == State.Deployed && block.timestamp >= version.approvedUntil) {
             revert ApprovalExpired(version.approvedUntil);
         }
         if (nonce != version.moves + 1) revert WrongNonce(version.moves + 1, nonce);
-        _authorise(version.organisation, keccak256(abi.encode(MOVE_VERSION, versionId, state, nonce)), signature);
+        _authorise(_organisationOf(version.organisation), keccak256(abi.encode(MOVE_VERSION, versionId, state, nonce)), signature);
 
         (version.state, version.moves) = (state, nonce);
         if (state == State.InReview || state == State.Suspended) {
@@ -100,7 +119,7 @@ contract ModelRegistry is IModelRegistry {
 
     /// @inheritdoc IModelRegistry
     function decide(bytes32 versionId, uint8 decision, Vote[] calldata votes) external {
-        Status memory version = _known(versionId);
+        PackedStatus memory version = _known(versionId);
         State next = _decided(version.state, decision);
         Subject memory subject = Subject(APPROVAL, versionId, bytes32(uint256(decision)));
         uint64 validUntil = decision == SUSPEND ? _one(votes, subject) : _counted(votes, version, subject);
@@ -108,9 +127,7 @@ contract ModelRegistry is IModelRegistry {
         version.state = next;
         if (decision == APPROVE) version.approvedUntil = validUntil;
         else version.reviewSince = _nextSecond();
-        Status storage stored = _versions[versionId];
-        (stored.state, stored.reviewSince, stored.approvedUntil) =
-            (version.state, version.reviewSince, version.approvedUntil);
+        _versions[versionId] = version;
 
         emit VersionDecided(versionId, decision, next, version.approvedUntil, keccak256(abi.encode(votes)));
     }
@@ -119,7 +136,7 @@ contract ModelRegistry is IModelRegistry {
     function taint(Version[] calldata path, bytes32 dataset, bytes32[] calldata proof) external {
         if (path.length == 0) revert BrokenPath(0);
         bytes32 versionId = versionIdOf(path[0]);
-        Status storage version = _known(versionId);
+        PackedStatus storage version = _known(versionId);
         if (version.state == State.Revoked || version.state == State.Tainted) revert WrongState(version.state);
         if (isDisposed[versionId][dataset]) revert AlreadyDisposed(versionId, dataset);
         bytes32 ancestor = _ancestor(path);
@@ -136,12 +153,12 @@ contract ModelRegistry is IModelRegistry {
 
     /// @inheritdoc IModelRegistry
     function dispose(bytes32 versionId, bytes32 dataset, Vote[] calldata votes) external {
-        Status memory version = _known(versionId);
+        PackedStatus memory version = _known(versionId);
         if (version.state != State.Tainted) revert WrongState(version.state);
         _counted(votes, version, Subject(DISPOSITION, versionId, dataset));
 
-        Status storage stored = _versions[versionId];
-        (stored.state, stored.reviewSince) = (State.Candidate, _nextSecond());
+        (version.state, version.reviewSince) = (State.Candidate, _nextSecond());
+        _versions[versionId] = version;
         isDisposed[versionId][dataset] = true;
 
         emit VersionDisposed(versionId, dataset, keccak256(abi.encode(votes)));
@@ -161,15 +178,15 @@ contract ModelRegistry is IModelRegistry {
         bytes32 message = keccak256(abi.encode(REGISTER_REVIEWER, organisation, reviewer, role, validUntil, nonce));
         _use(organisation, nonce, message, signature);
 
-        _reviewers[reviewer] = Reviewer(organisation, role, validUntil, 0);
+        _reviewers[reviewer] = PackedReviewer(_numbered(organisation), role, validUntil, 0);
 
         emit ReviewerRegistered(organisation, reviewer, role, validUntil, nonce, signature);
     }
 
     /// @inheritdoc IModelRegistry
     function revokeReviewer(address reviewer, uint64 nonce, bytes calldata signature) external {
-        Reviewer storage stored = _reviewers[reviewer];
-        bytes32 organisation = stored.organisation;
+        PackedReviewer storage stored = _reviewers[reviewer];
+        bytes32 organisation = _organisationOf(stored.organisation);
         if (block.timestamp >= stored.validUntil) revert NotReviewer(reviewer, stored.role);
         _use(organisation, nonce, keccak256(abi.encode(REVOKE_REVIEWER, reviewer, nonce)), signature);
 
@@ -180,7 +197,7 @@ contract ModelRegistry is IModelRegistry {
 
     /// @inheritdoc IModelRegistry
     function cancelApprovals(uint64 leastNonce) external {
-        Reviewer storage stored = _reviewers[msg.sender];
+        PackedReviewer storage stored = _reviewers[msg.sender];
         if (stored.organisation == 0) revert NotReviewer(msg.sender, 0);
         if (leastNonce <= stored.leastNonce) revert WrongNonce(stored.leastNonce + 1, leastNonce);
 
@@ -191,19 +208,27 @@ contract ModelRegistry is IModelRegistry {
 
     /// @inheritdoc IModelRegistry
     function statusOf(bytes32 versionId) external view returns (Status memory) {
-        return _versions[versionId];
+        PackedStatus memory version = _versions[versionId];
+        return Status({
+            state: version.state,
+            reviewSince: version.reviewSince,
+            approvedUntil: version.approvedUntil,
+            moves: version.moves,
+            organisation: _organisationOf(version.organisation)
+        });
     }
 
     /// @inheritdoc IModelRegistry
     function isReleased(bytes32 versionId) external view returns (bool) {
-        Status storage version = _versions[versionId];
+        PackedStatus storage version = _versions[versionId];
         bool isOut = version.state == State.Approved || version.state == State.Deployed;
         return isOut && block.timestamp < version.approvedUntil;
     }
 
     /// @inheritdoc IModelRegistry
     function reviewerOf(address reviewer) external view returns (Reviewer memory) {
-        return _reviewers[reviewer];
+        PackedReviewer memory stored = _reviewers[reviewer];
+        return Reviewer(_organisationOf(stored.organisation), stored.role, stored.validUntil, stored.leastNonce);
     }
 
     /// @inheritdoc IModelRegistry
@@ -218,7 +243,20 @@ contract ModelRegistry is IModelRegistry {
         nonceOf[organisation] = nonce;
     }
 
-    function _known(bytes32 versionId) private view returns (Status storage version) {
+    function _numbered(bytes32 organisation) private returns (uint32 number) {
+        number = _numbers[organisation];
+        if (number == 0) {
+            _organisations.push(organisation);
+            number = uint32(_organisations.length);
+            _numbers[organisation] = number;
+        }
+    }
+
+    function _organisationOf(uint32 number) private view returns (bytes32) {
+        return number == 0 ? bytes32(0) : _organisations[number - 1];
+    }
+
+    function _known(bytes32 versionId) private view returns (PackedStatus storage version) {
         version = _versions[versionId];
         if (version.state == State.Unknown) revert UnknownVersion(versionId);
     }
@@ -266,23 +304,24 @@ contract ModelRegistry is IModelRegistry {
     }
 
     /// @dev Every required role, k distinct organisations, none of them the submitter's. Returns the first expiry.
-    function _counted(Vote[] calldata votes, Status memory version, Subject memory subject)
+    function _counted(Vote[] calldata votes, PackedStatus memory version, Subject memory subject)
         private
         view
         returns (uint64 validUntil)
     {
         if (votes.length < quorum) revert TooFewVotes(quorum, votes.length);
         if (votes.length > MAX_VOTES) revert TooManyVotes(MAX_VOTES, votes.length);
-        bytes32[] memory organisations = new bytes32[](votes.length);
+        uint32[] memory organisations = new uint32[](votes.length);
+        bytes32 domain = Statements.domain(address(this));
         uint256 roles = 0;
         validUntil = type(uint64).max;
         for (uint256 i = 0; i < votes.length; ++i) {
             Vote calldata vote = votes[i];
-            bytes32 organisation = _checked(vote, subject);
+            uint32 organisation = _checked(vote, subject, domain);
             if (organisation == version.organisation) revert OwnModel(vote.signer);
             if (vote.signedAt < version.reviewSince) revert VoteNotValid(vote.signer);
             for (uint256 j = 0; j < i; ++j) {
-                if (organisations[j] == organisation) revert OrganisationVotedTwice(organisation);
+                if (organisations[j] == organisation) revert OrganisationVotedTwice(_organisationOf(organisation));
             }
             organisations[i] = organisation;
             roles |= 1 << vote.role;
@@ -294,12 +333,16 @@ contract ModelRegistry is IModelRegistry {
     function _one(Vote[] calldata votes, Subject memory subject) private view returns (uint64) {
         if (votes.length != 1) revert TooFewVotes(1, votes.length);
         if (votes[0].signedAt < _versions[subject.versionId].reviewSince) revert VoteNotValid(votes[0].signer);
-        _checked(votes[0], subject);
+        _checked(votes[0], subject, Statements.domain(address(this)));
         return votes[0].validUntil;
     }
 
-    function _checked(Vote calldata vote, Subject memory subject) private view returns (bytes32 organisation) {
-        Reviewer memory reviewer = _reviewers[vote.signer];
+    function _checked(Vote calldata vote, Subject memory subject, bytes32 domain)
+        private
+        view
+        returns (uint32 organisation)
+    {
+        PackedReviewer memory reviewer = _reviewers[vote.signer];
         organisation = reviewer.organisation;
         bool isReviewer = organisation != 0 && reviewer.role == vote.role && block.timestamp < reviewer.validUntil;
         if (!isReviewer) revert NotReviewer(vote.signer, vote.role);
@@ -316,7 +359,7 @@ contract ModelRegistry is IModelRegistry {
                 vote.nonce
             )
         );
-        Statements.check(vote.signer, Statements.digest(address(this), structHash), vote.signature);
+        Statements.check(vote.signer, Statements.digestIn(domain, structHash), vote.signature);
     }
 
     /// @dev What was signed up to this very second was for what has just ended.

@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 
 /// @title Signed words (EIP-712) under the name "fedchain", version "1"; docs/format.md has the types
@@ -19,9 +20,16 @@ library Statements {
 
     /// @notice What is signed for a message in the domain of a contract.
     function digest(address verifyingContract, bytes32 structHash) internal view returns (bytes32) {
-        bytes32 domain =
-            keccak256(abi.encode(DOMAIN, keccak256("fedchain"), keccak256("1"), block.chainid, verifyingContract));
-        return keccak256(abi.encodePacked(hex"1901", domain, structHash));
+        return digestIn(domain(verifyingContract), structHash);
+    }
+
+    /// @notice The separator of a contract's domain.
+    function domain(address verifyingContract) internal view returns (bytes32) {
+        return keccak256(abi.encode(DOMAIN, keccak256("fedchain"), keccak256("1"), block.chainid, verifyingContract));
+    }
+
+    function digestIn(bytes32 separator, bytes32 structHash) internal pure returns (bytes32) {
+        return MessageHashUtils.toTypedDataHash(separator, structHash);
     }
 
     /// @dev A key signs in 65 bytes with s in the lower half; a contract is asked by ERC-1271. The key is tried first:
