@@ -1,4 +1,4 @@
-"""What Python hashes and signs, the contracts of challenges, privacy and rewards take: byte for byte the same record."""
+"""What Python hashes and signs, the contracts of challenges, privacy and rewards take byte for byte."""
 
 from __future__ import annotations
 
