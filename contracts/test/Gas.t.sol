@@ -64,6 +64,20 @@ contract RewardVaultGasTest is VaultWorld {
         claimTwice(vaultOf(address(0), CREDITS), "claim of credits");
     }
 
+    function test_a_root_from_proposal_to_final() public {
+        IRewardVault vault = fundedNative(1e30);
+        publish(vault, awardsOf(3, 10)); // the first root takes fresh slots
+        Award[] memory awards = awardsOf(3, 20);
+        bytes32[] memory tree = treeOf(vault, awards);
+        uint256 total = sum(awards);
+        vm.prank(DISTRIBUTOR);
+        vault.propose(tree[0], total, REPORT);
+        vm.snapshotGasLastCall("gas", "proposal of a reward root");
+        vm.warp(block.timestamp + WINDOW);
+        vault.finalize();
+        vm.snapshotGasLastCall("gas", "finalization of a reward root");
+    }
+
     function claimTwice(IRewardVault vault, string memory name) private {
         Award[] memory awards = awardsOf(ACCOUNTS, 0.123456789123456789 ether);
         for (uint256 i = 0; i < ACCOUNTS; ++i) {
