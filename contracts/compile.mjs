@@ -7,7 +7,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import solc from "solc";
 
-const CONTRACTS = ["FedRegistry", "RoundLedger", "RewardVault"];
+const CONTRACTS = ["FedRegistry", "RoundLedger", "RewardVault", "Challenges", "PrivacyLedger", "ModelRegistry"];
 const here = dirname(fileURLToPath(import.meta.url));
 const target = join(here, "..", "fedchain", "adapters", "evm", "artifacts");
 

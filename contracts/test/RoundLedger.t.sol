@@ -145,14 +145,6 @@ contract RoundLedgerTest is World {
         }
     }
 
-    function hashOf(IRoundLedger.Link memory l) internal view returns (bytes32) {
-        bytes memory context = abi.encode(block.chainid, rounds, FEDERATION, l.run, l.round, l.kind, l.previousHash);
-        bytes memory content = abi.encode(l.updatesRoot, l.rejectedRoot, l.baseModel, l.modelDigest, l.manifestDigest);
-        return keccak256(
-            bytes.concat(context, abi.encode(registry.registryHead()), content, abi.encode(l.accepted, l.rejected))
-        );
-    }
-
     function vectorWords(string memory json, string memory place) private pure returns (bytes memory words) {
         string[15] memory names = [
             "chainId", "contract", "federation", "run", "round", "kind", "previousHash", "registryHead", "updatesRoot",

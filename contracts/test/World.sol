@@ -61,6 +61,14 @@ abstract contract World is Cheats {
         (head, last) = (hash, link.round);
     }
 
+    function hashOf(IRoundLedger.Link memory l) internal view returns (bytes32) {
+        bytes memory context = abi.encode(block.chainid, rounds, FEDERATION, l.run, l.round, l.kind, l.previousHash);
+        bytes memory content = abi.encode(l.updatesRoot, l.rejectedRoot, l.baseModel, l.modelDigest, l.manifestDigest);
+        return keccak256(
+            bytes.concat(context, abi.encode(registry.registryHead()), content, abi.encode(l.accepted, l.rejected))
+        );
+    }
+
     function separator(address verifier) internal view returns (bytes32) {
         return keccak256(abi.encode(DOMAIN, keccak256("fedchain"), keccak256("1"), block.chainid, verifier));
     }
