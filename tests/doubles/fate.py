@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -35,7 +37,7 @@ class Weather:
     @classmethod
     def of(cls, random: Random) -> Weather:
         """Draw it: mostly one or two things are bad."""
-        lost, repeated, late, unreachable, deferred = (random.choice((0, 0, 0, 40)) for _ in range(5))
+        lost, repeated, late, unreachable, deferred = (random.choice((0, 0, 40)) for _ in range(5))
         return cls(lost, repeated, late, unreachable, deferred, random.choice((0, 0, 0, 1, 30, 601)))
 
 
@@ -44,11 +46,25 @@ FINE: Final = Weather()
 
 @dataclass(slots=True)
 class Fate:
-    """Decides, from a seed, what happens next. `seals` is what the running machine has not sealed yet."""
+    """Decides, from a seed, what happens next.
+
+    `seals` is what the running machine has not sealed yet; `endings` counts how machines ended in all schedules.
+    """
 
     random: Random
     weather: Weather = FINE
     seals: list[tuple[Future[None], Callable[[], None]]] = field(default_factory=list)
+    endings: Counter[str] = field(default_factory=Counter[str])
+
+    @contextmanager
+    def survived(self, *expected: type[Exception]) -> Iterator[None]:
+        """Let a machine end in one of the expected ways, and count it."""
+        try:
+            yield
+        except expected as error:
+            self.endings[type(error).__name__] += 1
+        else:
+            self.endings["finished"] += 1
 
     def happens(self, percent: int) -> bool:
         return percent > 0 and self.random.randrange(100) < percent

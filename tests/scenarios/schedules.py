@@ -110,13 +110,16 @@ class World:
         self.new.cohort.proofs.clear()
 
     def wreck(self) -> None:
-        """Let every first crash happen."""
+        """Let every first crash happen, in fine weather and in some that is not."""
         start = self.new.snapshot(), self.draws
+        self.fate.weather = FINE
         self.machine(self.new.journal, never).run()
         for count in range(len(self.new.power.passed)):
-            self.restore(*start)
-            self.stretch(self.new.journal, FINE, count)
-            self.wrecks.append((self.new.snapshot(), self.draws))
+            self.fate.random = Random(count)
+            for weather in (FINE, Weather.of(self.fate.random)):
+                self.restore(*start)
+                self.stretch(self.new.journal, weather, count)
+                self.wrecks.append((self.new.snapshot(), self.draws))
 
     def machine(self, journal: Journal, cut: Cut) -> RoundMachine:
         """Start a machine over a journal, with power until `cut`."""
@@ -146,7 +149,7 @@ class World:
         """Run a machine in some weather until so many moments have passed; a machine may end before."""
         self.fate.weather = weather
         self.new.clock.forward(weather.seconds)
-        with contextlib.suppress(*expected):
+        with self.fate.survived(*expected):
             self.machine(journal, after(moments)).run()
 
     def stretch_on_disk(self, weather: Weather, moments: int) -> None:
@@ -154,7 +157,7 @@ class World:
         self.fate.weather = weather
         journal = self.disk.journal(self.new.journal.written)
         try:
-            with contextlib.suppress(*EXPECTED):
+            with self.fate.survived(*EXPECTED):
                 self.machine(journal, after(moments)).run()
         finally:
             self.new.journal.written = self.disk.lose_power(journal)
@@ -163,7 +166,7 @@ class World:
         """Start machines in fine weather until the run is finished."""
         self.fate.weather = FINE
         for _ in range(STARTS):
-            with contextlib.suppress(PolicyError):
+            with self.fate.survived(PolicyError):
                 self.machine(journal, never).run()
                 return
             self.new.clock.forward(1)
@@ -205,8 +208,8 @@ def play(among: Sequence[World], seed: int) -> World:
     random = Random(seed)
     FATE.random = random
     world = random.choice(among)
-    snapshot, draws = random.choice(world.wrecks)
-    world.restore(snapshot, draws)
+    early = random.randrange(2)  # then most of the run is still to come
+    world.restore(*random.choice(world.wrecks[: len(world.wrecks) // 3] if early else world.wrecks))
     try:
         random.choice(KINDS)(world, random)
     except Exception as error:
@@ -263,7 +266,7 @@ def rivals(world: World, random: Random) -> None:
     finished: set[int] = set()
     for index in (0, 1) * STARTS:
         if index not in finished:
-            with contextlib.suppress(PolicyError, RejectedTransactionError):
+            with world.fate.survived(PolicyError, RejectedTransactionError):
                 world.machine(journals[index], never).run()
                 finished.add(index)
     states = [RunState.replay(journal.entries()) for journal in journals]
@@ -320,7 +323,7 @@ def once_more(new: Federation) -> None:
 
 def _moments(world: World, random: Random) -> int:
     """A moment of a whole run, early ones as likely as all later ones together: what is left may be short."""
-    whole = len(world.wrecks)
+    whole = len(world.wrecks) // 2
     return random.randrange(whole) if random.randrange(2) else random.randrange(1 + whole // 4)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.scenarios.schedules import play, stage
+from tests.scenarios.schedules import FATE, play, stage
 
 ROOT = Path(__file__).resolve().parents[2]
 MUTANTS = {path.stem: tomllib.loads(path.read_text()) for path in sorted(Path(__file__).parent.glob("mutants/*.toml"))}
@@ -36,8 +36,13 @@ def played(folder: Path, first: int, count: int) -> None:
             play(worlds, seed)
 
 
-def test_a_thousand_schedules(tmp_path: Path) -> None:
+def test_a_thousand_schedules_with_every_way_for_a_machine_to_end(tmp_path: Path) -> None:
+    FATE.endings.clear()
     played(tmp_path, 0, QUICK)
+    assert set(FATE.endings) == {
+        "finished", "PowerCutError", "PolicyError", "UnreachableError", "IntegrityError", "RejectedTransactionError",
+    }  # fmt: skip
+    assert min(FATE.endings.values()) >= QUICK // 200, FATE.endings
 
 
 @pytest.mark.slow
