@@ -11,12 +11,13 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.scenarios.schedules import FATE, play, stage
+from tests.scenarios.schedules import FATE, World, play, stage
 
 ROOT = Path(__file__).resolve().parents[2]
 MUTANTS = {path.stem: tomllib.loads(path.read_text()) for path in sorted(Path(__file__).parent.glob("mutants/*.toml"))}
@@ -30,15 +31,17 @@ PLAYED = 2_000
 """Schedules within which each mutant must be caught."""
 
 
-def played(folder: Path, first: int, count: int) -> None:
-    with stage(folder) as worlds:
-        for seed in range(first, first + count):
-            play(worlds, seed)
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, ...]]:
+    """Federations with all that a first crash can leave behind."""
+    with stage(tmp_path_factory.mktemp("disk")) as founded:
+        yield founded
 
 
-def test_a_thousand_schedules_with_every_way_for_a_machine_to_end(tmp_path: Path) -> None:
+def test_a_thousand_schedules_with_every_way_for_a_machine_to_end(worlds: tuple[World, ...]) -> None:
     FATE.endings.clear()
-    played(tmp_path, 0, QUICK)
+    for seed in range(QUICK):
+        play(worlds, seed)
     assert set(FATE.endings) == {
         "finished", "PowerCutError", "PolicyError", "UnreachableError", "IntegrityError", "RejectedTransactionError",
     }  # fmt: skip
@@ -47,16 +50,16 @@ def test_a_thousand_schedules_with_every_way_for_a_machine_to_end(tmp_path: Path
 
 @pytest.mark.slow
 @pytest.mark.parametrize("share", range(SHARES))
-def test_a_hundred_thousand_schedules(share: int, tmp_path: Path) -> None:
-    played(tmp_path, QUICK + share * SCHEDULES // SHARES, SCHEDULES // SHARES)
+def test_a_hundred_thousand_schedules(share: int, worlds: tuple[World, ...]) -> None:
+    for seed in range(QUICK + share * SCHEDULES // SHARES, QUICK + (share + 1) * SCHEDULES // SHARES):
+        play(worlds, seed)
 
 
-def test_a_seed_plays_the_same_schedule_whatever_was_played_before(tmp_path: Path) -> None:
+def test_a_seed_plays_the_same_schedule_whatever_was_played_before(worlds: tuple[World, ...]) -> None:
     ends: dict[int, list[object]] = {seed: [] for seed in range(20)}
-    with stage(tmp_path) as worlds:
-        for seed in (*ends, *reversed(ends)):
-            new = play(worlds, seed).new
-            ends[seed].append((list(new.record.events), list(new.journal.written), dict(new.store.artifacts)))
+    for seed in (*ends, *reversed(ends)):
+        new = play(worlds, seed).new
+        ends[seed].append((list(new.record.events), list(new.journal.written), dict(new.store.artifacts)))
     assert [first == second for first, second in ends.values()] == [True] * len(ends)
 
 
