@@ -11,7 +11,9 @@ import json
 import re
 import signal
 import subprocess
+import threading
 import urllib.request
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,6 +34,7 @@ class Anvil:
     state: Path | None
     port: int = 0
     process: subprocess.Popen[str] = field(init=False)
+    reader: threading.Thread = field(init=False)
 
     @property
     def url(self) -> str:
@@ -50,6 +53,9 @@ class Anvil:
             found = re.match(r"Listening on [\d.]+:(\d+)", line)
             if found:
                 self.port = int(found[1])
+                # It reports every request, and stops when nobody reads that.
+                self.reader = threading.Thread(target=deque, args=(self.process.stdout, 0), daemon=True)
+                self.reader.start()
                 return
         raise AssertionError("".join(said))
 
@@ -57,6 +63,7 @@ class Anvil:
         """End it as a power cut would."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+        self.reader.join()
         assert self.process.stdout is not None
         self.process.stdout.close()
 

@@ -182,7 +182,6 @@ def test_three_blocks_that_fall_out_come_back_before_the_next_round(world: World
 def test_a_command_after_a_reorganisation_sends_again_what_an_earlier_one_had_sealed(world: World) -> None:
     world.seal(world.ledger(), 1, 2)
     before = world.links()
-    world.chain.restart()
     world.chain.mine(2)
     world.chain.reorganise(4)
     world.ledger().seal(replace(LINK, round=3), before[-1].round_hash)
@@ -204,6 +203,7 @@ def test_a_seal_counts_when_it_is_deep_enough(world: World) -> None:
 
 
 def test_what_too_few_blocks_hold_is_not_read(world: World) -> None:
+    world.chain.mine(3)
     world.seal(world.ledger(), 1)
     careful = world.ledger(confirmations=3)
     assert list(careful.events()) == []
@@ -255,6 +255,7 @@ def test_a_stuck_transaction_waits_when_a_replacement_would_pass_the_cap(world: 
     world.stopwatch.plan(2, lambda: world.chain.set_base_fee(20 * GWEI))
     world.stopwatch.plan(3, world.chain.mine)
     world.stopwatch.plan(100, lambda: (world.chain.set_base_fee(GWEI), world.chain.mine()))
+    world.stopwatch.plan(118, world.chain.mine)
     world.seal(world.ledger(max_fee_gwei=4, max_tip_gwei=1), 1)
     assert len(_offers(world)) == 1
     assert world.has_said("a higher fee would pass the cap")

@@ -68,6 +68,7 @@ class Sender:
         self._intents = intents or intents_in_memory()
         self._stopwatch = stopwatch or SystemStopwatch()
         self._say = say
+        self._said = ""
 
     def send(self, signer: Signer, contract: Contract, request: Request) -> Any:  # noqa: ANN401  # web3's receipt
         """Return the receipt of the confirmed transaction, which succeeded.
@@ -286,9 +287,14 @@ class Sender:
             try:
                 self._broadcast(attempt)
             except RejectedTransactionError as error:  # known already, or too late: its receipt will tell
-                self._say(f"sent again: {error}")
+                self._say_once(f"transaction 0x{attempt.hash.hex()} was sent again: {error}")
             else:
                 return
+
+    def _say_once(self, line: str) -> None:
+        if line != self._said:
+            self._say(line)
+            self._said = line
 
     def _count(self, shipment: _Shipment, tag: Any) -> int:  # noqa: ANN401  # web3's literals
         with translated():
