@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from fedchain.adapters.evm.deployment import remote_node
+from fedchain.adapters.evm.deployment import deploy, remote_node
 from fedchain.adapters.evm.ledger import EvmLedger, EvmRegistry
 from fedchain.adapters.evm.node import Node
+from fedchain.adapters.evm.remote import RpcSettings, rpc_node
 from fedchain.core.digest import ZERO
 from fedchain.core.eip712 import signing_digest
 from fedchain.core.errors import RejectedTransactionError
@@ -25,16 +26,19 @@ from fedchain.core.messages import (
 )
 from fedchain.core.record import LinkContext, LinkKind, RoundLink, head_slot, next_registry_head, round_hash
 from fedchain.ports.ledger import Ledger, LedgerIdentity, Registry, RegistryEvent
+from tests.doubles.anvil import anvil
 from tests.doubles.clock import ManualClock
 from tests.doubles.evm import (
     AGGREGATOR,
     CHAIN_ID,
+    DEPLOYER,
     FEDERATION,
     OPERATOR,
     OTHER_SITE,
     RELAYER,
     SITE,
     STRANGER,
+    TERMS,
     deployed,
     served,
 )
@@ -91,7 +95,7 @@ REGISTER_DATASET = RegisterDataset(DATASET, ORGANISATION, 303, 2)
 GRANT = ConsentGrant(DATASET, FEDERATION, b"\x21" * 32, NOW, NOW + 1_000_000, 8_000_000, 10**7, b"\x22" * 32, 303, 3)
 
 
-@pytest.fixture(params=["memory", "embedded", "http"])
+@pytest.fixture(params=["memory", "embedded", "http", "anvil"])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     clock = ManualClock()
     if request.param == "memory":
@@ -103,6 +107,14 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
             MemoryLedger(record, STRANGER.address),
             *(MemoryRegistry(record, each.address) for each in (OPERATOR, RELAYER, SITE)),
         )
+        return
+    if request.param == "anvil":
+        with (
+            anvil(tmp_path) as chain,
+            rpc_node(RpcSettings((chain.url,), CHAIN_ID, poll_s=0.01), tmp_path / "i") as node,
+        ):
+            chain.follow(clock)
+            yield _evm(clock, node, deploy(node, DEPLOYER, TERMS))
         return
     with deployed(tmp_path / "chain.sqlite", clock) as contracts:
         if request.param == "embedded":

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from tests.doubles.clock import ManualClock
 from tests.doubles.evm import CHAIN_ID, EVERYBODY
 
 ANVIL: Final = Path(__file__).parents[2] / "contracts/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
@@ -104,6 +105,12 @@ class Anvil:
     def set_base_fee(self, wei: int) -> None:
         """Set the base fee of the next block."""
         self.ask("anvil_setNextBlockBaseFeePerGas", hex(wei))
+
+    def follow(self, clock: ManualClock) -> None:
+        """Have blocks the time of a clock that a test moves, and a second more each while it stands still."""
+        self.ask("anvil_setBlockTimestampInterval", 1)
+        clock.is_moved = lambda time: self.ask("evm_setNextBlockTimestamp", time)
+        clock.is_moved(clock.time)
 
     def waiting(self) -> list[dict[str, Any]]:
         """Return the transactions of the pool."""

@@ -114,14 +114,16 @@ def test_a_node_that_is_killed_and_restarted_loses_no_round(world: World) -> Non
 
 def test_a_node_that_is_killed_with_a_seal_in_its_pool_gets_it_again(world: World) -> None:
     world.chain.mines_at_once(False)
-    world.stopwatch.plan(3, lambda: (world.chain.restart(), world.chain.mines_at_once(False)))
+    world.stopwatch.plan(3, world.chain.restart, lambda: world.chain.mines_at_once(False))
     world.stopwatch.plan(30, world.chain.mine)
     world.seal(world.ledger(), 1)
     assert len(world.links()) == 1
     assert world.proxy.asked.count("eth_sendRawTransaction") == 2
 
 
-@pytest.mark.parametrize("method", ["eth_getLogs", "eth_estimateGas", "eth_sendRawTransaction", "eth_getTransactionReceipt"])
+@pytest.mark.parametrize(
+    "method", ["eth_getLogs", "eth_estimateGas", "eth_sendRawTransaction", "eth_getTransactionReceipt"]
+)
 def test_an_outage_of_thirty_seconds_delays_a_seal(world: World, method: str) -> None:
     """It begins at each step of a seal."""
     world.proxy.withholds = {method}
@@ -233,7 +235,7 @@ def test_a_stuck_transaction_is_replaced_at_its_nonce_once_more_is_paid(world: W
 def test_a_fee_spike_is_waited_for_and_the_cap_is_never_passed(world: World) -> None:
     world.chain.set_base_fee(600 * GWEI)
     world.chain.mine()
-    world.stopwatch.plan(45, lambda: (world.chain.set_base_fee(GWEI), world.chain.mine()))
+    world.stopwatch.plan(45, lambda: world.chain.set_base_fee(GWEI), world.chain.mine)
     world.seal(world.ledger(max_fee_gwei=500), 1)
     assert world.stopwatch.time >= 45
     assert len(world.links()) == 1
@@ -254,7 +256,7 @@ def test_a_stuck_transaction_waits_when_a_replacement_would_pass_the_cap(world: 
     world.chain.mines_at_once(False)
     world.stopwatch.plan(2, lambda: world.chain.set_base_fee(20 * GWEI))
     world.stopwatch.plan(3, world.chain.mine)
-    world.stopwatch.plan(100, lambda: (world.chain.set_base_fee(GWEI), world.chain.mine()))
+    world.stopwatch.plan(100, lambda: world.chain.set_base_fee(GWEI), world.chain.mine)
     world.stopwatch.plan(118, world.chain.mine)
     world.seal(world.ledger(max_fee_gwei=4, max_tip_gwei=1), 1)
     assert len(_offers(world)) == 1
@@ -278,7 +280,7 @@ def test_a_nonce_that_another_transaction_took_is_left_to_it(world: World) -> No
     world.chain.mines_at_once(False)
     foreign = signed(AGGREGATOR, CHAIN_ID, 0, Request(SITE.address, b""), (21_000, Fees(50 * GWEI, 9 * GWEI)))
     world.stopwatch.plan(1, lambda: world.chain.ask("eth_sendRawTransaction", "0x" + foreign.raw.hex()))
-    world.stopwatch.plan(2, lambda: (world.chain.mine(), world.chain.mines_at_once(True)))
+    world.stopwatch.plan(2, world.chain.mine, lambda: world.chain.mines_at_once(True))
     world.seal(world.ledger(), 1)
     assert len(world.links()) == 1
     assert world.chain.ask("eth_getTransactionCount", "0x" + AGGREGATOR.address.hex(), "latest") == "0x2"

@@ -8,7 +8,6 @@ error that names who said what. Off-chain lookups are off.
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from web3.providers.base import JSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
 from fedchain.adapters.evm.agreement import agreed, shown
+from fedchain.adapters.evm.answers import warn
 from fedchain.adapters.evm.http_endpoint import EndpointError
 from fedchain.adapters.evm.waiting import Deadline, Stopwatch, SystemStopwatch
 from fedchain.core.errors import InputError, IntegrityError, UnreachableError
@@ -86,11 +86,13 @@ class QuorumProvider(JSONBaseProvider):
         rules: QuorumRules,
         *,
         stopwatch: Stopwatch | None = None,
-        say: Callable[[str], None] = logging.getLogger("fedchain.ledger").warning,
+        say: Callable[[str], None] = warn,
     ) -> None:
         super().__init__()
         count = len(endpoints)
-        if len({each.name for each in endpoints}) < count or not (rules.quorum == 1 <= count or count >= rules.quorum > count / 2):
+        if len({each.name for each in endpoints}) < count or not (
+            rules.quorum == 1 <= count or count >= rules.quorum > count / 2
+        ):
             raise InputError(
                 "ledger endpoints",
                 expected="different ones, and as quorum 1 or a majority of them",

@@ -66,18 +66,27 @@ def verify_storage_proof(proof: StorageProof, block_hash: bytes, contract: bytes
             "storage proof of another block", expected="0x" + block_hash.hex(), got="0x" + proof.block_hash.hex()
         )
     account = trie_value(proof.header[_STATE_ROOT], keccak(contract), _among(proof.account_nodes))
-    if account is None:
-        return _ZERO
-    fields = _decoded(account)
-    if not isinstance(fields, list) or len(fields) != 4 or not all(isinstance(field, bytes) for field in fields):
-        raise FormatError("account in a storage proof", expected="nonce, balance, storage root and code hash")
-    value = trie_value(fields[2], keccak(slot), _among(proof.storage_nodes))
+    value = trie_value(storage_root(account), keccak(slot), _among(proof.storage_nodes))
     if value is None:
         return _ZERO
     number = _decoded(value)
     if not isinstance(number, bytes) or not 1 <= len(number) <= 32 or number[0] == 0:
         raise FormatError("slot in a storage proof", expected="1 to 32 bytes without leading zeros", got=value.hex())
     return number.rjust(32, b"\0")
+
+
+def storage_root(account: bytes | None) -> bytes:
+    """Return the root of an account's storage trie, from the account's RLP; None stands for no account.
+
+    Raises:
+        FormatError: if it is no account.
+    """
+    if account is None:
+        return _EMPTY_ROOT
+    fields = _decoded(account)
+    if not isinstance(fields, list) or len(fields) != 4 or not all(isinstance(field, bytes) for field in fields):
+        raise FormatError("account in a storage proof", expected="nonce, balance, storage root and code hash")
+    return bytes(fields[2])
 
 
 def head_key(run: bytes) -> bytes:
@@ -117,6 +126,18 @@ def trie_value(root: bytes, key: bytes, lookup: Lookup) -> bytes | None:
         node = child if isinstance(child, list) else _decoded(lookup(child))
 
 
+def trie_path(root: bytes, key: bytes, lookup: Lookup) -> list[bytes]:
+    """Return the nodes that prove what a trie has at a key, or that it has nothing there."""
+    nodes: list[bytes] = []
+
+    def noting(hash_: bytes) -> bytes:
+        nodes.append(lookup(hash_))
+        return nodes[-1]
+
+    trie_value(root, key, noting)
+    return nodes
+
+
 def header_fields(block: Mapping[str, Any]) -> tuple[bytes, ...]:
     """Return the RLP fields of a header in order, from the block of eth_getBlockByNumber; forks append to them.
 
@@ -127,7 +148,9 @@ def header_fields(block: Mapping[str, Any]) -> tuple[bytes, ...]:
         fields = [_bytes(block[name]) for name in _DATA_FIELDS[:7]]
         fields += [_quantity(block[name]) for name in ("difficulty", "number", "gasLimit", "gasUsed", "timestamp")]
         fields += [_bytes(block[name]) for name in ("extraData", "mixHash", "nonce")]
-        later = [(n, _quantity if n in _LATER_QUANTITIES else _bytes) for n in _LATER_FIELDS if block.get(n) is not None]
+        later = [
+            (n, _quantity if n in _LATER_QUANTITIES else _bytes) for n in _LATER_FIELDS if block.get(n) is not None
+        ]
         return (*fields, *(read(block[name]) for name, read in later))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise FormatError("header of a block", got=repr(error)[:200]) from error

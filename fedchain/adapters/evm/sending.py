@@ -1,4 +1,4 @@
-"""Getting a transaction into the chain once: over crashes, silence, dropped and stuck transactions, and reorganisations.
+"""Getting a transaction into the chain once: over crashes, silence, lost or stuck transactions, and reorganisations.
 
 The order is journal, send, confirm. What is journaled may be sent any number of times, because a nonce enters a chain
 once; what falls out in a reorganisation is sent again as it was, before anything new. Only a receipt says that a
@@ -7,7 +7,6 @@ transaction is in the chain, never a nonce: receipts may lag behind it.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -17,7 +16,7 @@ from web3.exceptions import BlockNotFound, TransactionNotFound
 from web3.types import TxParams
 
 from fedchain.adapters.evm.abi import Contract
-from fedchain.adapters.evm.answers import checksummed, prefixed, translated
+from fedchain.adapters.evm.answers import checksummed, prefixed, translated, warn
 from fedchain.adapters.evm.fees import FeePolicy, Fees
 from fedchain.adapters.evm.intents import Attempt, Intent, Intents, Place, account_of, intents_in_memory
 from fedchain.adapters.evm.transactions import Request, signed, signed_again
@@ -27,6 +26,8 @@ from fedchain.ports.signer import Signer
 
 _MOST_NONCES: Final = 3
 _PLAIN_TRANSFER_GAS: Final = 21_000
+_SPARE_GAS_PERCENT: Final = 25
+"""Nodes estimate exactly, and what is estimated on one block runs on a later one. Unused gas is not paid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Sender:
         *,
         intents: Intents | None = None,
         stopwatch: Stopwatch | None = None,
-        say: Callable[[str], None] = logging.getLogger("fedchain.ledger").warning,
+        say: Callable[[str], None] = warn,
     ) -> None:
         self._web3 = web3
         self._rules = rules
@@ -129,7 +130,7 @@ class Sender:
 
     def _new(self, shipment: _Shipment) -> Intent:
         with translated(shipment.contract, sending=True):
-            gas = int(self._web3.eth.estimate_gas(shipment.parameters()))
+            gas = int(self._web3.eth.estimate_gas(shipment.parameters())) * (100 + _SPARE_GAS_PERCENT) // 100
         pending = self._count(shipment, "pending")
         nonces = [intent.nonce for intent in self._intents.of(shipment.account)]
         nonce = max([pending, *(each + 1 for each in nonces)])
@@ -147,7 +148,7 @@ class Sender:
         return intent
 
     def _fill(self, shipment: _Shipment, nonce: int) -> None:
-        """Take a nonce that nobody's transaction has, so that those after it can be mined: an empty transfer to self."""
+        """Take a nonce that no transaction has, with an empty transfer to self, so that those after it can be mined."""
         self._say(f"nonce {nonce} is missing: it is filled with an empty transfer")
         request = Request(shipment.signer.address, b"")
         fees = self._fees(shipment)
@@ -165,7 +166,9 @@ class Sender:
                 return fees
             expected, got = f"at most {self._rules.fees.cap} wei per gas", f"{base_fee} and a tip of {tip}"
             if shipment.deadline.is_past():
-                raise UnreachableError("fees stay above the cap", expected=expected, got=got, remedy="wait, or raise it")
+                raise UnreachableError(
+                    "fees stay above the cap", expected=expected, got=got, remedy="wait, or raise it"
+                )
             if not is_said:
                 self._say(f"fees are above the cap, waiting: expected {expected}, got {got}")
                 is_said = True
