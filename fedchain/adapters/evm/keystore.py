@@ -14,7 +14,7 @@ from eth_account import Account
 
 from fedchain.adapters.files import create_file, explained, make_folder
 from fedchain.adapters.keys import FileSigner
-from fedchain.core import signatures
+from fedchain.core import json_text, signatures
 from fedchain.core.digest import DIGEST_SIZE
 from fedchain.core.errors import FormatError, InputError
 from fedchain.ports.clock import Entropy
@@ -82,7 +82,7 @@ def read_password(path: Path) -> str:
 def _read(path: Path) -> dict[str, Any]:
     text = _private(path)
     try:
-        keystore = json.loads(text)
+        keystore = json_text.parse(text)
         if keystore["version"] != 3:
             raise FormatError(f"{path} is no keystore", expected="version 3", got=str(keystore["version"])[:80])
         parameters = {key.lower(): value for key, value in keystore.items()}["crypto"]["kdfparams"]
@@ -91,7 +91,7 @@ def _read(path: Path) -> dict[str, Any]:
             raise FormatError(f"{path} is no keystore", expected="whole scrypt parameters", got=parameters)
         if 128 * parameters["n"] * parameters["r"] * parameters["p"] > _MOST_MEMORY:
             raise FormatError(f"{path} is no keystore", expected="scrypt within 1 GiB", got=str(parameters)[:200])
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _no_keystore(path, error) from error
     return dict(keystore)
 

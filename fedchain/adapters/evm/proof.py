@@ -24,6 +24,7 @@ HEADS_SLOT: Final = 1
 _STATE_ROOT, _NUMBER, _TIME = 3, 8, 11
 _EMPTY_ROOT: Final = keccak(encode(b""))
 _ZERO: Final = bytes(32)
+_LONGEST_NODE: Final = 1024
 _LEAF_FLAG: Final = 2
 
 Lookup = Callable[[bytes], bytes]
@@ -188,6 +189,8 @@ def _path(encoded: object) -> tuple[list[int], bool]:
 
 
 def _decoded(node: bytes) -> Any:  # noqa: ANN401  # RLP is bytes or lists of it
+    if len(node) > _LONGEST_NODE:  # nested lists would take the parser's stack
+        raise FormatError("node of a storage proof", expected=f"at most {_LONGEST_NODE} bytes", got=len(node))
     try:
         return decode(node)
     except (RLPException, TypeError) as error:

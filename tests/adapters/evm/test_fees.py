@@ -58,5 +58,5 @@ def test_the_cap_is_never_passed_and_nodes_take_every_replacement(
 
 @pytest.mark.parametrize("wrong", [{"bump_percent": 9}, {"cap": 5, "max_tip": 6}, {"max_tip": -1}])
 def test_a_policy_that_makes_no_sense_is_refused(wrong: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="expected|refuse"):
+    with pytest.raises(ValueError, match=r"expected|refuse"):
         FeePolicy(**wrong)
