@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -11,18 +12,21 @@ from typing import Any, Final
 import pytest
 
 from fedchain.adapters.evm.deployment import deploy
+from fedchain.adapters.evm.encoding import contract_address
+from fedchain.adapters.evm.events import REGISTRY
 from fedchain.adapters.evm.fees import Fees
 from fedchain.adapters.evm.intents import account_of, open_intents
 from fedchain.adapters.evm.ledger import EvmLedger, EvmRegistry
 from fedchain.adapters.evm.node import Node
+from fedchain.adapters.evm.proof import head_key, verify_storage_proof
 from fedchain.adapters.evm.remote import GWEI, RpcSettings, rpc_node
 from fedchain.adapters.evm.transactions import Request, signed
 from fedchain.core.digest import ZERO
-from fedchain.core.errors import InputError, IntegrityError, UnreachableError
+from fedchain.core.errors import InputError, IntegrityError, RejectedTransactionError, UnreachableError
 from fedchain.core.record import LinkKind, RoundLink, head_slot
 from fedchain.ports.ledger import LedgerIdentity, LinkEvent
 from tests.doubles.anvil import Anvil, anvil
-from tests.doubles.evm import AGGREGATOR, CHAIN_ID, DEPLOYER, OPERATOR, SITE, TERMS
+from tests.doubles.evm import AGGREGATOR, CHAIN_ID, DEPLOYER, OPERATOR, SITE, STRANGER, TERMS
 from tests.doubles.rpc_proxy import RpcProxy, error, result, rpc_proxy
 from tests.doubles.stopwatch import ManualStopwatch
 
@@ -360,6 +364,50 @@ def test_a_stale_node_is_named_and_not_believed(world: World, deployed_state: Pa
         world.seal(ledger, 3)
         assert world.has_said(f"{stale.url} is not where the others are")
     assert len(world.links()) == 3
+
+
+def test_a_contract_on_a_node_cannot_make_us_call_its_urls(world: World) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(0.3)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/{{sender}}/{{data}}"
+    echo = bytes.fromhex("365f5f37365ffd")  # calldatacopy(0, 0, size); revert(0, size)
+    creation = bytes([0x60, len(echo), 0x60, 10, 0x5F, 0x39, 0x60, len(echo), 0x5F, 0xF3]) + echo
+    for urls in ((world.proxy.url,), (world.proxy.url, world.chain.url)):
+        node = world.node(*urls, quorum=len(urls))
+        address = contract_address(STRANGER.address, node.nonce(STRANGER.address))
+        node.send(STRANGER, REGISTRY, creation, None)
+        types = ("address", "string[]", "bytes", "bytes4", "bytes")
+        lookup = replace(REGISTRY, functions={"OffchainLookup": types}, outputs={"OffchainLookup": ()})
+        with pytest.raises(RejectedTransactionError, match="unknown error 0x556f1830"):
+            node.call(address, lookup, "OffchainLookup", address, [url], b"data", b"\0" * 4, b"")
+    with pytest.raises(TimeoutError):
+        listener.accept()
+    listener.close()
+
+
+def test_the_head_of_a_run_is_proved_against_a_block_hash_from_elsewhere(world: World) -> None:
+    ledger = world.ledger()
+    world.seal(ledger, 1, 2)
+    contract, slot = world.identity.rounds_contract, head_key(RUN)
+    for urls in ((world.proxy.url,), (world.proxy.url, world.chain.url)):
+        proof = world.node(*urls, quorum=len(urls)).storage_proof(contract, slot)
+        pinned = bytes.fromhex(world.chain.ask("eth_getBlockByNumber", hex(proof.block), False)["hash"][2:])
+        assert verify_storage_proof(proof, pinned, contract, slot) == ledger.head_slot(RUN) != ZERO
+        absent = world.node(*urls).storage_proof(contract, head_key(b"\x78" * 32))
+        assert verify_storage_proof(absent, pinned, contract, head_key(b"\x78" * 32)) == ZERO
+        with pytest.raises(IntegrityError):
+            verify_storage_proof(replace(proof, storage_nodes=absent.storage_nodes[:1]), pinned, contract, slot)
+
+
+def test_a_node_that_keeps_a_round_back_cannot_prove_an_earlier_head(world: World) -> None:
+    ledger = world.ledger()
+    world.seal(ledger, 1)
+    contract, slot = world.identity.rounds_contract, head_key(RUN)
+    old = world.node().storage_proof(contract, slot)
+    world.seal(ledger, 2)
+    pinned = bytes.fromhex(world.chain.ask("eth_getBlockByNumber", "latest", False)["hash"][2:])
+    with pytest.raises(IntegrityError, match="storage proof of another block"):
+        verify_storage_proof(old, pinned, contract, slot)
 
 
 # several at once
