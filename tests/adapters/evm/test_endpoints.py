@@ -131,7 +131,7 @@ def test_a_refusal_is_believed_to_a_quorum_only(world: World) -> None:
     assert world.ask("eth_estimateGas", {}) == hex(90)
     world.nodes[1].results["eth_estimateGas"] = refusal | {"error": refusal["error"] | {"message": "in other words"}}
     answer = world.provider().make_request("eth_estimateGas", [{}])  # type: ignore[arg-type]
-    assert answer["error"]["code"] == 3  # type: ignore[index]
+    assert answer["error"]["code"] == 3
 
 
 def test_a_receipt_that_not_all_have_yet_is_not_there_yet(world: World) -> None:
@@ -155,7 +155,7 @@ def test_a_transaction_that_all_refuse_is_refused(world: World) -> None:
     for node in world.nodes:
         node.results["eth_sendRawTransaction"] = {"error": {"code": -32000, "message": "insufficient funds"}}
     answer = world.provider().make_request("eth_sendRawTransaction", ["0x02"])  # type: ignore[arg-type]
-    assert answer["error"]["message"] == "insufficient funds"  # type: ignore[index]
+    assert answer["error"]["message"] == "insufficient funds"
 
 
 def test_a_slow_endpoint_is_not_waited_for_nor_asked_again_at_once(world: World) -> None:
