@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from fedchain.adapters.evm.deployment import remote_node
+from fedchain.adapters.evm.deployment import deploy, remote_node
 from fedchain.adapters.evm.ledger import EvmLedger, EvmRegistry
 from fedchain.adapters.evm.node import Node
+from fedchain.adapters.evm.remote import RpcSettings, rpc_node
 from fedchain.adapters.log.entries import terms_of
 from fedchain.adapters.log.file import LogWriter, create_log
 from fedchain.adapters.log.ledger import LogLedger, LogRegistry
@@ -33,16 +34,19 @@ from fedchain.core.messages import (
 )
 from fedchain.core.record import LinkContext, LinkKind, RoundLink, head_slot, next_registry_head, round_hash
 from fedchain.ports.ledger import Ledger, LedgerIdentity, Registry, RegistryEvent
+from tests.doubles.anvil import anvil
 from tests.doubles.clock import ManualClock
 from tests.doubles.evm import (
     AGGREGATOR,
     CHAIN_ID,
+    DEPLOYER,
     FEDERATION,
     OPERATOR,
     OTHER_SITE,
     RELAYER,
     SITE,
     STRANGER,
+    TERMS,
     deployed,
     served,
 )
@@ -144,11 +148,19 @@ def behind_http(folder: Path, clock: ManualClock) -> Iterator[World]:
         yield _evm(clock, remote_node(url), contracts.identity)
 
 
+@contextmanager
+def on_another_node(folder: Path, clock: ManualClock) -> Iterator[World]:
+    with anvil(folder) as chain, rpc_node(RpcSettings((chain.url,), CHAIN_ID, poll_s=0.01), folder / "i") as node:
+        chain.follow(clock)
+        yield _evm(clock, node, deploy(node, DEPLOYER, TERMS))
+
+
 WORLDS: dict[str, Callable[[Path, ManualClock], AbstractContextManager[World]]] = {
     "memory": in_memory,
     "log": in_a_log,
     "embedded": on_the_embedded_chain,
     "http": behind_http,
+    "anvil": on_another_node,
 }
 
 

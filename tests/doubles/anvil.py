@@ -11,13 +11,16 @@ import json
 import re
 import signal
 import subprocess
+import threading
 import urllib.request
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from tests.doubles.clock import ManualClock
 from tests.doubles.evm import CHAIN_ID, EVERYBODY
 
 ANVIL: Final = Path(__file__).parents[2] / "contracts/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
@@ -32,6 +35,7 @@ class Anvil:
     state: Path | None
     port: int = 0
     process: subprocess.Popen[str] = field(init=False)
+    reader: threading.Thread = field(init=False)
 
     @property
     def url(self) -> str:
@@ -50,6 +54,9 @@ class Anvil:
             found = re.match(r"Listening on [\d.]+:(\d+)", line)
             if found:
                 self.port = int(found[1])
+                # It reports every request, and stops when nobody reads that.
+                self.reader = threading.Thread(target=deque, args=(self.process.stdout, 0), daemon=True)
+                self.reader.start()
                 return
         raise AssertionError("".join(said))
 
@@ -57,6 +64,7 @@ class Anvil:
         """End it as a power cut would."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+        self.reader.join()
         assert self.process.stdout is not None
         self.process.stdout.close()
 
@@ -97,6 +105,12 @@ class Anvil:
     def set_base_fee(self, wei: int) -> None:
         """Set the base fee of the next block."""
         self.ask("anvil_setNextBlockBaseFeePerGas", hex(wei))
+
+    def follow(self, clock: ManualClock) -> None:
+        """Have blocks the time of a clock that a test moves, and a second more each while it stands still."""
+        self.ask("anvil_setBlockTimestampInterval", 1)
+        clock.is_moved = lambda time: self.ask("evm_setNextBlockTimestamp", time)
+        clock.is_moved(clock.time)
 
     def waiting(self) -> list[dict[str, Any]]:
         """Return the transactions of the pool."""

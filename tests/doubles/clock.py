@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -11,12 +12,14 @@ class ManualClock:
     """Stands still until it is moved."""
 
     time: int = 1_800_000_000
+    is_moved: Callable[[int], object] = lambda _: None
 
     def now(self) -> int:
         return self.time
 
     def forward(self, seconds: int) -> None:
         self.time += seconds
+        self.is_moved(self.time)
 
 
 @dataclass(slots=True)

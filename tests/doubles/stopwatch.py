@@ -23,6 +23,6 @@ class ManualStopwatch:
             self.planned.pop(0)[1]()
         self.meanwhile()
 
-    def plan(self, in_seconds: float, event: Callable[[], object]) -> None:
-        self.planned.append((self.time + in_seconds, event))
+    def plan(self, in_seconds: float, *events: Callable[[], object]) -> None:
+        self.planned += [(self.time + in_seconds, event) for event in events]
         self.planned.sort(key=lambda each: each[0])

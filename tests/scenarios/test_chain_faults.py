@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -11,18 +12,21 @@ from typing import Any, Final
 import pytest
 
 from fedchain.adapters.evm.deployment import deploy
+from fedchain.adapters.evm.encoding import contract_address
+from fedchain.adapters.evm.events import REGISTRY
 from fedchain.adapters.evm.fees import Fees
 from fedchain.adapters.evm.intents import account_of, open_intents
 from fedchain.adapters.evm.ledger import EvmLedger, EvmRegistry
 from fedchain.adapters.evm.node import Node
+from fedchain.adapters.evm.proof import head_key, verify_storage_proof
 from fedchain.adapters.evm.remote import GWEI, RpcSettings, rpc_node
 from fedchain.adapters.evm.transactions import Request, signed
 from fedchain.core.digest import ZERO
-from fedchain.core.errors import InputError, IntegrityError, UnreachableError
+from fedchain.core.errors import InputError, IntegrityError, RejectedTransactionError, UnreachableError
 from fedchain.core.record import LinkKind, RoundLink, head_slot
 from fedchain.ports.ledger import LedgerIdentity, LinkEvent
 from tests.doubles.anvil import Anvil, anvil
-from tests.doubles.evm import AGGREGATOR, CHAIN_ID, DEPLOYER, OPERATOR, SITE, TERMS
+from tests.doubles.evm import AGGREGATOR, CHAIN_ID, DEPLOYER, OPERATOR, SITE, STRANGER, TERMS
 from tests.doubles.rpc_proxy import RpcProxy, error, result, rpc_proxy
 from tests.doubles.stopwatch import ManualStopwatch
 
@@ -114,7 +118,7 @@ def test_a_node_that_is_killed_and_restarted_loses_no_round(world: World) -> Non
 
 def test_a_node_that_is_killed_with_a_seal_in_its_pool_gets_it_again(world: World) -> None:
     world.chain.mines_at_once(False)
-    world.stopwatch.plan(3, lambda: (world.chain.restart(), world.chain.mines_at_once(False)))
+    world.stopwatch.plan(3, world.chain.restart, lambda: world.chain.mines_at_once(False))
     world.stopwatch.plan(30, world.chain.mine)
     world.seal(world.ledger(), 1)
     assert len(world.links()) == 1
@@ -184,7 +188,6 @@ def test_three_blocks_that_fall_out_come_back_before_the_next_round(world: World
 def test_a_command_after_a_reorganisation_sends_again_what_an_earlier_one_had_sealed(world: World) -> None:
     world.seal(world.ledger(), 1, 2)
     before = world.links()
-    world.chain.restart()
     world.chain.mine(2)
     world.chain.reorganise(4)
     world.ledger().seal(replace(LINK, round=3), before[-1].round_hash)
@@ -206,6 +209,7 @@ def test_a_seal_counts_when_it_is_deep_enough(world: World) -> None:
 
 
 def test_what_too_few_blocks_hold_is_not_read(world: World) -> None:
+    world.chain.mine(3)
     world.seal(world.ledger(), 1)
     careful = world.ledger(confirmations=3)
     assert list(careful.events()) == []
@@ -235,7 +239,7 @@ def test_a_stuck_transaction_is_replaced_at_its_nonce_once_more_is_paid(world: W
 def test_a_fee_spike_is_waited_for_and_the_cap_is_never_passed(world: World) -> None:
     world.chain.set_base_fee(600 * GWEI)
     world.chain.mine()
-    world.stopwatch.plan(45, lambda: (world.chain.set_base_fee(GWEI), world.chain.mine()))
+    world.stopwatch.plan(45, lambda: world.chain.set_base_fee(GWEI), world.chain.mine)
     world.seal(world.ledger(max_fee_gwei=500), 1)
     assert world.stopwatch.time >= 45
     assert len(world.links()) == 1
@@ -256,7 +260,8 @@ def test_a_stuck_transaction_waits_when_a_replacement_would_pass_the_cap(world: 
     world.chain.mines_at_once(False)
     world.stopwatch.plan(2, lambda: world.chain.set_base_fee(20 * GWEI))
     world.stopwatch.plan(3, world.chain.mine)
-    world.stopwatch.plan(100, lambda: (world.chain.set_base_fee(GWEI), world.chain.mine()))
+    world.stopwatch.plan(100, lambda: world.chain.set_base_fee(GWEI), world.chain.mine)
+    world.stopwatch.plan(118, world.chain.mine)
     world.seal(world.ledger(max_fee_gwei=4, max_tip_gwei=1), 1)
     assert len(_offers(world)) == 1
     assert world.has_said("a higher fee would pass the cap")
@@ -279,7 +284,7 @@ def test_a_nonce_that_another_transaction_took_is_left_to_it(world: World) -> No
     world.chain.mines_at_once(False)
     foreign = signed(AGGREGATOR, CHAIN_ID, 0, Request(SITE.address, b""), (21_000, Fees(50 * GWEI, 9 * GWEI)))
     world.stopwatch.plan(1, lambda: world.chain.ask("eth_sendRawTransaction", "0x" + foreign.raw.hex()))
-    world.stopwatch.plan(2, lambda: (world.chain.mine(), world.chain.mines_at_once(True)))
+    world.stopwatch.plan(2, world.chain.mine, lambda: world.chain.mines_at_once(True))
     world.seal(world.ledger(), 1)
     assert len(world.links()) == 1
     assert world.chain.ask("eth_getTransactionCount", "0x" + AGGREGATOR.address.hex(), "latest") == "0x2"
@@ -359,6 +364,50 @@ def test_a_stale_node_is_named_and_not_believed(world: World, deployed_state: Pa
         world.seal(ledger, 3)
         assert world.has_said(f"{stale.url} is not where the others are")
     assert len(world.links()) == 3
+
+
+def test_a_contract_on_a_node_cannot_make_us_call_its_urls(world: World) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(0.3)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/{{sender}}/{{data}}"
+    echo = bytes.fromhex("365f5f37365ffd")  # calldatacopy(0, 0, size); revert(0, size)
+    creation = bytes([0x60, len(echo), 0x60, 10, 0x5F, 0x39, 0x60, len(echo), 0x5F, 0xF3]) + echo
+    for urls in ((world.proxy.url,), (world.proxy.url, world.chain.url)):
+        node = world.node(*urls, quorum=len(urls))
+        address = contract_address(STRANGER.address, node.nonce(STRANGER.address))
+        node.send(STRANGER, REGISTRY, creation, None)
+        types = ("address", "string[]", "bytes", "bytes4", "bytes")
+        lookup = replace(REGISTRY, functions={"OffchainLookup": types}, outputs={"OffchainLookup": ()})
+        with pytest.raises(RejectedTransactionError, match="unknown error 0x556f1830"):
+            node.call(address, lookup, "OffchainLookup", address, [url], b"data", b"\0" * 4, b"")
+    with pytest.raises(TimeoutError):
+        listener.accept()
+    listener.close()
+
+
+def test_the_head_of_a_run_is_proved_against_a_block_hash_from_elsewhere(world: World) -> None:
+    ledger = world.ledger()
+    world.seal(ledger, 1, 2)
+    contract, slot = world.identity.rounds_contract, head_key(RUN)
+    for urls in ((world.proxy.url,), (world.proxy.url, world.chain.url)):
+        proof = world.node(*urls, quorum=len(urls)).storage_proof(contract, slot)
+        pinned = bytes.fromhex(world.chain.ask("eth_getBlockByNumber", hex(proof.block), False)["hash"][2:])
+        assert verify_storage_proof(proof, pinned, contract, slot) == ledger.head_slot(RUN) != ZERO
+        absent = world.node(*urls).storage_proof(contract, head_key(b"\x78" * 32))
+        assert verify_storage_proof(absent, pinned, contract, head_key(b"\x78" * 32)) == ZERO
+        with pytest.raises(IntegrityError):
+            verify_storage_proof(replace(proof, storage_nodes=absent.storage_nodes[:1]), pinned, contract, slot)
+
+
+def test_a_node_that_keeps_a_round_back_cannot_prove_an_earlier_head(world: World) -> None:
+    ledger = world.ledger()
+    world.seal(ledger, 1)
+    contract, slot = world.identity.rounds_contract, head_key(RUN)
+    old = world.node().storage_proof(contract, slot)
+    world.seal(ledger, 2)
+    pinned = bytes.fromhex(world.chain.ask("eth_getBlockByNumber", "latest", False)["hash"][2:])
+    with pytest.raises(IntegrityError, match="storage proof of another block"):
+        verify_storage_proof(old, pinned, contract, slot)
 
 
 # several at once

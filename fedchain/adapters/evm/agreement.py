@@ -1,8 +1,8 @@
 """When the answers of several nodes count as one: what must be equal, and which of differing numbers is taken.
 
 Nodes of different makers add members of their own, so only what consensus fixes is compared, and only that is passed
-on. With a majority as quorum no minority of liars decides anything: an equal answer comes from at least one honest node, and
-an order statistic lies between honest ones.
+on. With a majority as quorum a minority of liars decides nothing: an equal answer comes from at least one honest node,
+and an order statistic lies between honest ones.
 """
 
 from __future__ import annotations

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from web3.exceptions import ContractLogicError, RequestTimedOut, TransactionNotFound, Web3Exception, Web3RPCError
 
 from fedchain.adapters.evm.abi import Contract
 from fedchain.core.errors import FormatError, RejectedTransactionError, UnreachableError
 from fedchain.core.signatures import checksum_address
+
+warn: Final = logging.getLogger("fedchain.ledger").warning
+"""Where a ledger says what it waits for and whom it distrusts, unless it is told another way."""
 
 
 @contextmanager

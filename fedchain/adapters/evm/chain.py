@@ -21,12 +21,14 @@ from eth.typing import AccountDetails, HeaderParams
 from eth.vm.forks.cancun import CancunVM
 from eth.vm.interrupt import EVMMissingData
 from eth.vm.spoof import SpoofTransaction
+from eth_hash.auto import keccak
 from eth_keys.exceptions import BadSignature
 from eth_typing import Address, BlockNumber, Hash32
 from eth_utils.exceptions import ValidationError
 from rlp.exceptions import RLPException
 
 from fedchain.adapters.evm.database import ChainDatabase, LogQuery, LogRow
+from fedchain.adapters.evm.proof import storage_root, trie_path, trie_value
 from fedchain.core.errors import InputError
 from fedchain.ports.clock import Clock
 
@@ -161,6 +163,15 @@ class EmbeddedChain:
         """Return a storage slot of a contract after a block."""
         with self._state(number) as state:
             return state.get_storage(Address(address), slot)
+
+    def proof(
+        self, address: bytes, slots: Sequence[bytes], number: int | None
+    ) -> tuple[list[bytes], list[list[bytes]]]:
+        """Return the trie nodes that prove an account after a block, and for each slot those that prove its value."""
+        with self._reading() as chain:
+            state, node = self._header(chain, number).state_root, self._database.pairs.__getitem__
+            root = storage_root(trie_value(state, keccak(address), node))
+            return trie_path(state, keccak(address), node), [trie_path(root, keccak(slot), node) for slot in slots]
 
     def mined(self, transaction_hash: bytes) -> Mined | None:
         """Return a transaction with its receipt, or None."""

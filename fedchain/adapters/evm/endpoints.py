@@ -8,7 +8,6 @@ error that names who said what. Off-chain lookups are off.
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from web3.providers.base import JSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
 from fedchain.adapters.evm.agreement import agreed, shown
+from fedchain.adapters.evm.answers import warn
 from fedchain.adapters.evm.http_endpoint import EndpointError
 from fedchain.adapters.evm.waiting import Deadline, Stopwatch, SystemStopwatch
 from fedchain.core.errors import InputError, IntegrityError, UnreachableError
@@ -74,6 +74,14 @@ class _Health:
     told: set[str] = field(default_factory=set)
 
 
+@dataclass(frozen=True, slots=True)
+class _Replies:
+    """What came of one request, by the names of the endpoints."""
+
+    answers: dict[str, Any] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
 class QuorumProvider(JSONBaseProvider):
     """The endpoints that a federation reads and writes its ledger through. Threads may share it."""
 
@@ -86,13 +94,12 @@ class QuorumProvider(JSONBaseProvider):
         rules: QuorumRules,
         *,
         stopwatch: Stopwatch | None = None,
-        say: Callable[[str], None] = logging.getLogger("fedchain.ledger").warning,
+        say: Callable[[str], None] = warn,
     ) -> None:
         super().__init__()
-        count = len(endpoints)
-        if len({each.name for each in endpoints}) < count or not (
-            rules.quorum == 1 <= count or count >= rules.quorum > count / 2
-        ):
+        count, names = len(endpoints), {each.name for each in endpoints}
+        is_majority = rules.quorum == 1 <= count or count / 2 < rules.quorum <= count
+        if len(names) < count or not is_majority:
             raise InputError(
                 "ledger endpoints",
                 expected="different ones, and as quorum 1 or a majority of them",
@@ -104,6 +111,7 @@ class QuorumProvider(JSONBaseProvider):
         self._stopwatch = stopwatch or SystemStopwatch()
         self._say = say
         self._behind: frozenset[str] = frozenset()
+        self._compared = -1
 
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:  # noqa: ANN401  # web3's signature
         """Return what a quorum answers.
@@ -122,18 +130,18 @@ class QuorumProvider(JSONBaseProvider):
         settling: Deadline | None = None
         pause = _FIRST_PAUSE_S
         while True:
-            answers, failures = self._ask(method, params)
-            found = self._taken(method, answers)
+            replies = self._ask(method, params)
+            found = self._taken(method, replies.answers)
             if found is not None:
                 return found
-            if len(answers) < self._rules.quorum:
+            if len(replies.answers) < self._rules.quorum:
                 settling = None
                 if deadline.is_past():
-                    raise self._unreachable(failures)
+                    raise self._unreachable(replies.failures)
             else:
                 settling = settling or Deadline(self._stopwatch, self._rules.settle_s)
                 if settling.is_past():
-                    raise self._contradiction(method, answers)
+                    raise self._contradiction(method, replies.answers)
             deadline.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
@@ -166,53 +174,69 @@ class QuorumProvider(JSONBaseProvider):
         """Return the highest block that a quorum has, and remember who is behind it."""
         deadline = Deadline(self._stopwatch, self._rules.patience_s)
         while True:
-            answers, failures = self._ask("eth_blockNumber", [], everybody=True)
-            found = agreed("eth_blockNumber", answers, self._rules.quorum)
+            replies = self._ask("eth_blockNumber", [], everybody=True)
+            found = agreed("eth_blockNumber", replies.answers, self._rules.quorum)
             if found is not None:
                 break
             if deadline.is_past():
-                raise self._unreachable(failures)
+                raise self._unreachable(replies.failures)
             deadline.wait(_FIRST_PAUSE_S)
         head = int(found[0]["result"], 16)
         behind = set()
-        for name, answer in answers.items():
+        for name, answer in replies.answers.items():
             number = _number(answer)
             if number is None or number < head:
                 behind.add(name)
             if number is None or abs(number - head) > self._rules.most_lag:
                 self._tell(name, "is not where the others are", f"block {number} instead of {head}")
         self._behind = frozenset(behind)
+        if head != self._compared:
+            self._agreed("eth_getBlockByNumber", [hex(head), False])  # the same chain up to there, or an error
+            self._compared = head
         return head
 
     # asking
 
-    def _ask(self, method: str, params: Any, *, everybody: bool = False) -> tuple[dict[str, Any], dict[str, str]]:  # noqa: ANN401  # JSON
-        """Return the answers and the failures by endpoint; return early once nothing can change the outcome."""
-        answers: dict[str, Any] = {}
-        failures: dict[str, str] = {}
+    def _ask(self, method: str, params: Any, *, everybody: bool = False) -> _Replies:  # noqa: ANN401  # JSON
         names = self._chosen(everybody=everybody)
         if self._rules.quorum == 1 and method != _SEND:
-            for name in names:
-                self._take(name, self._tried(name, method, params), answers, failures)
-                if answers:
-                    break
-            return answers, failures
-        replies: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+            return self._one_by_one(names, method, params)
+        return self._all_at_once(names, method, params)
+
+    def _one_by_one(self, names: Sequence[str], method: str, params: Any) -> _Replies:  # noqa: ANN401  # JSON
+        replies = _Replies()
         for name in names:
-            threading.Thread(
-                target=lambda name=name: replies.put((name, self._tried(name, method, params))), daemon=True
-            ).start()
+            self._take(name, self._tried(name, method, params), replies)
+            if replies.answers:
+                break
+        return replies
+
+    def _all_at_once(self, names: Sequence[str], method: str, params: Any) -> _Replies:  # noqa: ANN401  # JSON
+        """Return what came until a quorum agreed, and a little later."""
+        replies = _Replies()
+        arriving: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+
+        def ask(name: str) -> None:
+            arriving.put((name, self._tried(name, method, params)))
+
+        for name in names:
+            threading.Thread(target=ask, args=(name,), daemon=True).start()
         for _ in names:
-            is_enough = bool(answers) if method == _SEND else agreed(method, answers, self._rules.quorum) is not None
+            is_enough = self._is_enough(method, replies.answers)
             try:
-                name, reply = replies.get(timeout=_GRACE_S if is_enough else 3 * self._rules.request_timeout_s)
+                name, reply = arriving.get(timeout=_GRACE_S if is_enough else 3 * self._rules.request_timeout_s)
             except queue.Empty:
                 break
-            self._take(name, reply, answers, failures)
-        for name in set(names) - set(answers) - set(failures):
+            self._take(name, reply, replies)
+        for name in set(names) - set(replies.answers) - set(replies.failures):
             self._rest(name)
-            failures[name] = "slow"
-        return answers, failures
+            replies.failures[name] = "slow"
+        return replies
+
+    def _is_enough(self, method: str, answers: Mapping[str, Any]) -> bool:
+        if method == _SEND:
+            return any("result" in answer for answer in answers.values())
+        return agreed(method, answers, self._rules.quorum) is not None
 
     def _chosen(self, *, everybody: bool) -> list[str]:
         """Return whom to ask: all that serve our chain and are not resting, or more if that is less than a quorum."""
@@ -251,17 +275,17 @@ class QuorumProvider(JSONBaseProvider):
         except EndpointError as error:
             return error
 
-    def _take(self, name: str, reply: Any, answers: dict[str, Any], failures: dict[str, str]) -> None:  # noqa: ANN401  # JSON
+    def _take(self, name: str, reply: Any, replies: _Replies) -> None:  # noqa: ANN401  # JSON
         health = self._health[name]
         if isinstance(reply, EndpointError):
-            failures[name] = str(reply)
+            replies.failures[name] = str(reply)
             if health.serves != self._rules.chain_id and health.is_checked:
                 self._tell(name, "is of another chain", str(reply))
             else:
                 health.is_checked = False  # what comes back may be another chain
             self._rest(name)
         else:
-            answers[name] = reply
+            replies.answers[name] = reply
             health.failures, health.resting_until = 0, 0.0
 
     def _rest(self, name: str) -> None:

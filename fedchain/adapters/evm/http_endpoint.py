@@ -7,7 +7,6 @@ Here a timer shuts the socket. Addresses often carry an access key in their path
 from __future__ import annotations
 
 import functools
-import json
 import socket
 import ssl
 import threading
@@ -17,6 +16,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
+from fedchain.core import json_text
 from fedchain.core.errors import InputError
 
 MOST_BYTES: Final = 64 * 2**20
@@ -66,10 +66,10 @@ class HttpEndpoint:
         try:
             connection.connect()
             timer.start()
-            answer = json.loads(self._post(connection, body))
+            answer = json_text.parse(self._post(connection, body))
         except EndpointError:
             raise
-        except (OSError, HTTPException, RecursionError, ValueError) as error:
+        except (OSError, HTTPException, ValueError) as error:
             late = expired.is_set() or isinstance(error, TimeoutError)
             reason = f"no answer within {timeout_s:g} s" if late else " ".join(str(error).split()) or repr(error)
             raise EndpointError(reason[:200]) from error

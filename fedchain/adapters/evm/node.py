@@ -12,10 +12,11 @@ from typing import Any, Final, cast
 
 from web3 import Web3
 from web3.exceptions import Web3RPCError
-from web3.types import FilterParams, TxParams
+from web3.types import FilterParams, RPCEndpoint, TxParams
 
 from fedchain.adapters.evm.abi import Contract
 from fedchain.adapters.evm.answers import checksummed, prefixed, translated
+from fedchain.adapters.evm.proof import StorageProof, header_fields
 from fedchain.adapters.evm.sending import Rules, Sender
 from fedchain.adapters.evm.transactions import Request
 from fedchain.core.errors import FormatError, UnreachableError
@@ -118,6 +119,30 @@ class Node:
         receipt = self._sender.send(signer, contract, Request(to, data))
         with translated(contract):
             return Confirmation(bytes(receipt["transactionHash"]), [self._log(log) for log in receipt["logs"]])
+
+    def storage_proof(self, contract: bytes, slot: bytes) -> StorageProof:
+        """Return the proof of a slot after the last confirmed block, for `verify_storage_proof`.
+
+        Raises:
+            UnreachableError: if the node does not answer, or gives no proofs.
+            FormatError: if the answer has not the documented form.
+        """
+        with translated():
+            number = hex(max(0, int(self._web3.eth.block_number) - self._reading.confirmations + 1))
+            block = self._plain("eth_getBlockByNumber", number, False)
+            proof = self._plain("eth_getProof", prefixed(contract), [prefixed(slot)], number)
+            (storage,) = proof["storageProof"]
+            nodes = [
+                tuple(bytes.fromhex(node.removeprefix("0x")) for node in each)
+                for each in (proof["accountProof"], storage["proof"])
+            ]
+        return StorageProof(header_fields(block), *nodes)
+
+    def _plain(self, method: str, *params: object) -> Any:  # noqa: ANN401  # JSON
+        answer = self._web3.provider.make_request(RPCEndpoint(method), params)
+        if "result" not in answer or answer["result"] is None:
+            raise UnreachableError(f"ledger node gave no {method}", got=str(answer.get("error"))[:200])
+        return answer["result"]
 
     def _confirmed(self) -> Any:  # noqa: ANN401  # web3's block identifiers
         if self._reading.confirmations == 1:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, cast
 
+from eth_hash.auto import keccak
 from web3.providers.base import BaseProvider
 from web3.types import RPCEndpoint, RPCError, RPCResponse
 
@@ -56,6 +57,7 @@ class EmbeddedProvider(BaseProvider):
             "eth_getTransactionCount": lambda who, at="latest": hex(chain.nonce(parse_bytes(who), parse_block(at))),
             "eth_getCode": lambda who, at="latest": "0x" + chain.code(parse_bytes(who), parse_block(at)).hex(),
             "eth_getStorageAt": self._storage,
+            "eth_getProof": self._proof,
             "eth_call": lambda call, at="latest": "0x" + chain.call(parse_call(call), parse_block(at)).hex(),
             "eth_estimateGas": lambda call, at="latest": hex(chain.estimate(parse_call(call), parse_block(at))),
             "eth_sendRawTransaction": lambda raw: "0x" + chain.send(parse_bytes(raw)).transaction.hash.hex(),
@@ -104,6 +106,26 @@ class EmbeddedProvider(BaseProvider):
     def _storage(self, address: Json, slot: Json, at: Json = "latest") -> Json:
         value = self._chain.storage(parse_bytes(address), parse_int(slot), parse_block(at))
         return f"0x{value:064x}"
+
+    def _proof(self, address: Json, slots: Json, at: Json = "latest") -> Json:
+        account, number = parse_bytes(address), parse_block(at)
+        keys = [parse_bytes(slot).rjust(32, b"\0") for slot in slots]
+        nodes, paths = self._chain.proof(account, keys, number)
+        return {
+            "address": address,
+            "accountProof": ["0x" + node.hex() for node in nodes],
+            "balance": hex(self._chain.balance(account, number)),
+            "nonce": hex(self._chain.nonce(account, number)),
+            "codeHash": "0x" + keccak(self._chain.code(account, number)).hex(),
+            "storageProof": [
+                {
+                    "key": "0x" + key.hex(),
+                    "value": hex(self._chain.storage(account, int.from_bytes(key), number)),
+                    "proof": ["0x" + node.hex() for node in path],
+                }
+                for key, path in zip(keys, paths, strict=True)
+            ],
+        }
 
     def _fee_history(self, count: Json, newest: Json, percentiles: Json = ()) -> Json:
         block = self._chain.block(parse_block(newest)).header

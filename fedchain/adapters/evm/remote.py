@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Final
 
 from web3 import Web3
 
+from fedchain.adapters.evm.answers import warn
 from fedchain.adapters.evm.endpoints import QuorumProvider, QuorumRules
 from fedchain.adapters.evm.fees import FeePolicy
 from fedchain.adapters.evm.http_endpoint import HttpEndpoint
@@ -74,7 +74,7 @@ def rpc_node(
     journal: Path,
     *,
     stopwatch: Stopwatch | None = None,
-    say: Callable[[str], None] = logging.getLogger("fedchain.ledger").warning,
+    say: Callable[[str], None] = warn,
 ) -> Iterator[Node]:
     """Open the chain behind the endpoints; `journal` is the file of what was sent, shared by all who use the same keys.
 

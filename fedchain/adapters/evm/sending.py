@@ -1,4 +1,4 @@
-"""Getting a transaction into the chain once: over crashes, silence, dropped and stuck transactions, and reorganisations.
+"""Getting a transaction into the chain once: over crashes, silence, lost or stuck transactions, and reorganisations.
 
 The order is journal, send, confirm. What is journaled may be sent any number of times, because a nonce enters a chain
 once; what falls out in a reorganisation is sent again as it was, before anything new. Only a receipt says that a
@@ -7,19 +7,18 @@ transaction is in the chain, never a nonce: receipts may lag behind it.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from web3 import Web3
-from web3.exceptions import BlockNotFound, TransactionNotFound
 from web3.types import TxParams
 
 from fedchain.adapters.evm.abi import Contract
-from fedchain.adapters.evm.answers import checksummed, prefixed, translated
+from fedchain.adapters.evm.answers import checksummed, prefixed, warn
+from fedchain.adapters.evm.chain_view import ChainView
 from fedchain.adapters.evm.fees import FeePolicy, Fees
-from fedchain.adapters.evm.intents import Attempt, Intent, Intents, Place, account_of, intents_in_memory
+from fedchain.adapters.evm.intents import Intent, Intents, Place, account_of, intents_in_memory
 from fedchain.adapters.evm.transactions import Request, signed, signed_again
 from fedchain.adapters.evm.waiting import Deadline, Stopwatch, SystemStopwatch
 from fedchain.core.errors import RejectedTransactionError, UnreachableError
@@ -27,6 +26,8 @@ from fedchain.ports.signer import Signer
 
 _MOST_NONCES: Final = 3
 _PLAIN_TRANSFER_GAS: Final = 21_000
+_SPARE_GAS_PERCENT: Final = 25
+"""Nodes estimate exactly, and what is estimated on one block runs on a later one. Unused gas is not paid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +62,14 @@ class Sender:
         *,
         intents: Intents | None = None,
         stopwatch: Stopwatch | None = None,
-        say: Callable[[str], None] = logging.getLogger("fedchain.ledger").warning,
+        say: Callable[[str], None] = warn,
     ) -> None:
-        self._web3 = web3
+        self._chain = ChainView(web3)
         self._rules = rules
         self._intents = intents or intents_in_memory()
         self._stopwatch = stopwatch or SystemStopwatch()
         self._say = say
+        self._said = ""
 
     def send(self, signer: Signer, contract: Contract, request: Request) -> Any:  # noqa: ANN401  # web3's receipt
         """Return the receipt of the confirmed transaction, which succeeded.
@@ -79,8 +81,7 @@ class Sender:
             UnreachableError: if there is no answer, no confirmation, or no fee under the cap, until the deadline.
         """
         deadline = Deadline(self._stopwatch, self._rules.timeout_s)
-        with translated():
-            account = account_of(int(self._web3.eth.chain_id), signer.address)
+        account = account_of(self._chain.chain_id(), signer.address)
         shipment = _Shipment(signer, contract, request, account, deadline)
         for _ in range(_MOST_NONCES):
             receipt = self._confirmed(shipment, self._journaled(shipment))
@@ -112,12 +113,12 @@ class Sender:
         intents = self._intents.of(shipment.account)
         places = [intent.place for intent in intents if intent.place is not None]
         last = max(places, key=lambda place: place.block, default=None)
-        is_intact = last is None or self._is_canonical(last)
+        is_intact = last is None or self._chain.is_canonical(last)
         fallen: list[Intent] = []
         for intent in intents:
             if intent.place is not None and is_intact:
                 continue
-            receipt = self._receipt(intent.attempts)
+            receipt = self._chain.receipt(intent.attempts)
             self._intents.place(shipment.account, intent.nonce, None if receipt is None else _place(receipt))
             if receipt is None:
                 if intent.place is not None:
@@ -127,9 +128,8 @@ class Sender:
         return fallen
 
     def _new(self, shipment: _Shipment) -> Intent:
-        with translated(shipment.contract, sending=True):
-            gas = int(self._web3.eth.estimate_gas(shipment.parameters()))
-        pending = self._count(shipment, "pending")
+        gas = self._chain.gas(shipment.contract, shipment.parameters()) * (100 + _SPARE_GAS_PERCENT) // 100
+        pending = self._chain.count(shipment.signer.address, "pending")
         nonces = [intent.nonce for intent in self._intents.of(shipment.account)]
         nonce = max([pending, *(each + 1 for each in nonces)])
         for gap in sorted(set(range(pending, nonce)) - set(nonces)):
@@ -138,15 +138,15 @@ class Sender:
         intent = Intent(nonce, shipment.call, (attempt,))
         self._intents.add(shipment.account, intent)
         try:
-            self._broadcast(attempt)
+            self._chain.broadcast(attempt)
         except RejectedTransactionError:
-            if not self._is_known(attempt):
+            if not self._chain.is_known(attempt):
                 self._intents.remove(shipment.account, nonce)
                 raise
         return intent
 
     def _fill(self, shipment: _Shipment, nonce: int) -> None:
-        """Take a nonce that nobody's transaction has, so that those after it can be mined: an empty transfer to self."""
+        """Take a nonce that no transaction has, with an empty transfer to self, so that those after it can be mined."""
         self._say(f"nonce {nonce} is missing: it is filled with an empty transfer")
         request = Request(shipment.signer.address, b"")
         fees = self._fees(shipment)
@@ -158,7 +158,7 @@ class Sender:
     def _fees(self, shipment: _Shipment) -> Fees:
         is_said = False
         while True:
-            base_fee, tip = self._market()
+            base_fee, tip = self._chain.market()
             fees = self._rules.fees.offer(base_fee, tip)
             if fees is not None:
                 return fees
@@ -179,12 +179,12 @@ class Sender:
         watch = _Watch(intent, self._stopwatch.now())
         while True:
             watch.intent = self._intents.find(shipment.account, intent.nonce) or watch.intent
-            receipt = self._receipt(watch.intent.attempts)
+            receipt = self._chain.receipt(watch.intent.attempts)
             if receipt is not None:
                 place = _place(receipt)
                 if place != watch.intent.place:
                     self._intents.place(shipment.account, intent.nonce, place)
-                if self._is_deep(place):
+                if self._chain.is_deep(place, self._rules.confirmations):
                     self._forget(shipment, place)
                     return receipt
             elif self._is_lost(shipment, watch):
@@ -208,8 +208,11 @@ class Sender:
             self._broadcast_again(watch.intent)
         elif now - watch.looked_at >= self._rules.resend_after_s:
             watch.looked_at = now
-            if not any(self._is_known(attempt) for attempt in watch.intent.attempts):
-                was_passed, watch.is_passed = watch.is_passed, self._count(shipment, "latest") > watch.intent.nonce
+            if not any(self._chain.is_known(attempt) for attempt in watch.intent.attempts):
+                was_passed, watch.is_passed = (
+                    watch.is_passed,
+                    self._chain.count(shipment.signer.address, "latest") > watch.intent.nonce,
+                )
                 if was_passed and watch.is_passed:  # twice, because receipts lag behind the nonce
                     return True
                 self._broadcast_again(watch.intent)
@@ -222,10 +225,10 @@ class Sender:
         """Offer more for a stuck transaction, as far as the cap allows, and fill the nonces that hold it up."""
         with self._intents.exclusive(shipment.deadline):
             taken = {each.nonce for each in self._intents.of(shipment.account)}
-            for gap in sorted(set(range(self._count(shipment, "pending"), intent.nonce)) - taken):
+            for gap in sorted(set(range(self._chain.count(shipment.signer.address, "pending"), intent.nonce)) - taken):
                 self._fill(shipment, gap)
             last = intent.attempts[-1]
-            fees = self._rules.fees.replacement(last.fees, *self._market())
+            fees = self._rules.fees.replacement(last.fees, *self._chain.market())
             if fees is None:
                 self._say(f"transaction 0x{last.hash.hex()} is stuck, and a higher fee would pass the cap: waiting")
                 return
@@ -237,69 +240,27 @@ class Sender:
     def _check(self, shipment: _Shipment, receipt: Any) -> None:  # noqa: ANN401  # web3's receipt
         if receipt["status"] == 1:
             return
-        with translated(shipment.contract, sending=True):
-            # Another transaction came between; the same call now says why.
-            self._web3.eth.call(shipment.parameters(), receipt["blockNumber"])
+        # Another transaction came between; the same call now says why.
+        self._chain.call(shipment.contract, shipment.parameters(), receipt["blockNumber"])
         raise RejectedTransactionError("transaction failed", got=prefixed(bytes(receipt["transactionHash"])))
 
     def _forget(self, shipment: _Shipment, place: Place) -> None:
         buried = place.block + self._rules.confirmations - self._rules.buried_after
         self._intents.forget_up_to(shipment.account, buried)
 
-    # asking the node
-
-    def _receipt(self, attempts: Sequence[Attempt]) -> Any:  # noqa: ANN401  # web3's receipt
-        with translated():
-            for attempt in reversed(attempts):
-                try:
-                    return self._web3.eth.get_transaction_receipt(prefixed(attempt.hash))
-                except TransactionNotFound:
-                    continue
-        return None
-
-    def _is_known(self, attempt: Attempt) -> bool:
-        with translated():
-            try:
-                self._web3.eth.get_transaction(prefixed(attempt.hash))
-            except TransactionNotFound:
-                return False
-            return True
-
-    def _is_canonical(self, place: Place) -> bool:
-        with translated():
-            try:
-                return bytes(self._web3.eth.get_block(place.block)["hash"]) == place.block_hash
-            except BlockNotFound:
-                return False
-
-    def _is_deep(self, place: Place) -> bool:
-        if self._rules.confirmations == 1:
-            return True
-        with translated():
-            head = int(self._web3.eth.block_number)
-        return head - place.block + 1 >= self._rules.confirmations and self._is_canonical(place)
-
-    def _broadcast(self, attempt: Attempt) -> None:
-        with translated(sending=True):
-            self._web3.eth.send_raw_transaction(prefixed(attempt.raw))
-
     def _broadcast_again(self, intent: Intent) -> None:
         for attempt in reversed(intent.attempts):
             try:
-                self._broadcast(attempt)
+                self._chain.broadcast(attempt)
             except RejectedTransactionError as error:  # known already, or too late: its receipt will tell
-                self._say(f"sent again: {error}")
+                self._say_once(f"transaction 0x{attempt.hash.hex()} was sent again: {error}")
             else:
                 return
 
-    def _count(self, shipment: _Shipment, tag: Any) -> int:  # noqa: ANN401  # web3's literals
-        with translated():
-            return int(self._web3.eth.get_transaction_count(checksummed(shipment.signer.address), tag))
-
-    def _market(self) -> tuple[int, int]:
-        with translated():
-            eth = self._web3.eth
-            return int(eth.get_block("latest").get("baseFeePerGas", 0)), int(eth.max_priority_fee)
+    def _say_once(self, line: str) -> None:
+        if line != self._said:
+            self._say(line)
+            self._said = line
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from fedchain.adapters.evm.deployment import deploy, embedded_node
 from fedchain.adapters.evm.encoding import contract_address
 from fedchain.adapters.evm.events import REGISTRY, ROUNDS
 from fedchain.adapters.evm.ledger import EvmLedger, EvmRegistry
-from fedchain.adapters.evm.node import Node
+from fedchain.adapters.evm.node import Node, Reading
 from fedchain.adapters.evm.opening import read_chain
 from fedchain.adapters.evm.provider import EmbeddedProvider
 from fedchain.adapters.evm.sending import Rules, Sender
@@ -173,6 +173,75 @@ def test_a_seal_that_was_taken_though_the_node_said_no_is_found(contracts: Deplo
     seal = _ledger(contracts, eth_sendRawTransaction=known).seal(LINK, ZERO)
     (event,) = EvmLedger(contracts.node, contracts.identity).events()
     assert event.transaction == seal.transaction
+
+
+class Limited(BaseProvider):
+    """The embedded chain, as a node that takes ranges of `most` blocks only; `ranges` is what it was asked."""
+
+    def __init__(self, contracts: Deployed, most: int) -> None:
+        super().__init__()
+        self._true = EmbeddedProvider(contracts.chain)
+        self._most = most
+        self.ranges: list[tuple[int, int]] = []
+
+    def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        answer = self._true.make_request(method, params)
+        if method == "eth_getLogs":
+            self.ranges.append((int(params[0]["fromBlock"], 16), int(params[0]["toBlock"], 16)))
+            if self.ranges[-1][1] - self.ranges[-1][0] >= self._most:
+                return _error(-32005, "query returned more than 10000 results")(answer)
+        return answer
+
+
+@pytest.mark.parametrize("most", [1, 3, 7, 1000])
+def test_a_node_that_refuses_long_ranges_is_read_in_short_ones(contracts: Deployed, most: int) -> None:
+    whole = EvmLedger(contracts.node, contracts.identity, AGGREGATOR)
+    for name in range(1, 16):
+        whole.seal(replace(LINK, run=bytes([name]) * 32), ZERO)
+    provider = Limited(contracts, most)
+    node = Node(Web3(provider), Reading(first_block=2, blocks_a_query=12))
+    assert EvmLedger(node, contracts.identity).events() == whole.events()
+    taken = [number for first, last in provider.ranges if last - first < most for number in range(first, last + 1)]
+    assert taken == list(range(2, contracts.chain.head().block_number + 1))
+
+
+def test_a_range_grows_again_after_it_was_cut(contracts: Deployed) -> None:
+    whole = EvmLedger(contracts.node, contracts.identity, AGGREGATOR)
+    for name in range(1, 16):
+        whole.seal(replace(LINK, run=bytes([name]) * 32), ZERO)
+    provider = Limited(contracts, 4)
+    EvmLedger(Node(Web3(provider), Reading(blocks_a_query=8)), contracts.identity).events()
+    sizes = [last - first + 1 for first, last in provider.ranges]
+    assert sizes[:4] == [8, 4, 8, 4]
+
+
+def test_logs_come_in_the_order_of_the_chain_whatever_the_node_does(contracts: Deployed) -> None:
+    whole = EvmLedger(contracts.node, contracts.identity, AGGREGATOR)
+    for name in (1, 2, 3):
+        whole.seal(replace(LINK, run=bytes([name]) * 32), ZERO)
+
+    def reversed_(answer: RPCResponse) -> RPCResponse:
+        logs: Any = answer["result"]
+        return _result(logs[::-1])(answer)
+
+    assert _ledger(contracts, eth_getLogs=reversed_).events() == whole.events()
+
+
+@pytest.mark.parametrize("alter", ["twice", "elsewhere", "removed"])
+def test_a_log_that_cannot_stand_there_is_a_format_error(contracts: Deployed, alter: str) -> None:
+    EvmLedger(contracts.node, contracts.identity, AGGREGATOR).seal(LINK, ZERO)
+
+    def altered(answer: RPCResponse) -> RPCResponse:
+        logs: Any = answer["result"]
+        changes: dict[str, list[Any]] = {
+            "twice": [*logs, *logs],
+            "elsewhere": [log | {"blockNumber": "0xffff"} for log in logs],
+            "removed": [log | {"removed": True} for log in logs],
+        }
+        return _result(changes[alter])(answer)
+
+    with pytest.raises(FormatError, match="logs of the ledger node"):
+        _ledger(contracts, eth_getLogs=altered).events()
 
 
 @pytest.mark.parametrize(
