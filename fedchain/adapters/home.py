@@ -171,7 +171,10 @@ def _check_format(root: Path, data: bytes) -> None:
         content: object = json.loads(data)
     except ValueError as error:
         raise FormatError(
-            f"{root / _MARK} is damaged", expected=json.dumps({"format": HOME_FORMAT}), got=repr(data[:40]), remedy="restore it"
+            f"{root / _MARK} is damaged",
+            expected=json.dumps({"format": HOME_FORMAT}),
+            got=repr(data[:40]),
+            remedy="restore it",
         ) from error
     found = content.get("format") if isinstance(content, dict) else None
     if found != HOME_FORMAT or isinstance(found, bool):

@@ -33,8 +33,11 @@ CLAIMS: Final = {
     "epsilon": "privacy",
     "lifetime epsilon": "update",
     "rejections": "rejection",
+    "donated rows": "validation",
 }
 """Which claim of the verifier stands behind each item. Lifetime totals are recomputed at the end of each run only."""
+
+DONATED: Final = "stored in plain, excluded from training, used to score updates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,11 @@ def _show(screen: Screen, found: Lineage, rounds: Sequence[LineageRound]) -> Non
     header = ["round", "client", "organisation", "dataset", "weight", "epsilon", "lifetime"]
     cells = [_contribution_cells(each.round, part) for each in rounds for part in each.contributions]
     screen.table(title, header, cells)
+    donated = [[short(each.client), str(each.rows)] for each in model.donated]
+    if donated:
+        screen.table(
+            f"{_title('Donated rows', found, rounds, ('donated rows',))}: {DONATED}", ["client", "rows"], donated
+        )
     rejected = [[str(each.round), reason] for each in rounds for reason in each.rejections]
     if rejected:
         screen.table(_title("Rejected replies", found, rounds, ("rejections",)), ["round", "reason"], rejected)
@@ -150,6 +158,7 @@ def _round(each: LineageRound) -> dict[str, object]:
         "model_cid": each.model_cid,
         "contributions": [_contribution(part) for part in each.contributions],
         "rejections": list(each.rejections),
+        "donated": {hex_id(one.client): one.rows for one in each.donated},
     }
 
 

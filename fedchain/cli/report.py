@@ -20,7 +20,9 @@ from fedchain.workflow.summary import PlanSummary, PrivacySummary, RunSummary
 
 LEVEL: Final = "self-reported"
 LEVEL_NOTE: Final = "this is the run's own report; the command under `verify` re-derives it and says what holds"
-REWARDS_NOTE: Final = "no reward contract is deployed"
+REWARDS_NOTE: Final = "earned in this run; `fedchain rewards` re-derives the balances of the federation and pays them"
+NO_REWARDS_NOTE: Final = "this run pays no rewards"
+DONATED: Final = "donated rows are stored in plain, for whoever reads the store, and no hospital trains on its own"
 METRICS_NOTE: Final = "simulation: computed on held-out splits"
 UNPROTECTED: Final = "NO DIFFERENTIAL PRIVACY: the updates of this run bound nothing about the records behind them."
 SELF_REPORTED: Final = "Self-reported: the use of real data and the adding of real noise are each hospital's own word."
@@ -47,8 +49,11 @@ def document(summary: RunSummary, verify: str) -> dict[str, object]:
             {"round": each.round, "client": each.client, "code": each.code, "reason": each.reason}
             for each in summary.rejections
         ],
-        "rewards": {},
-        "rewards_note": REWARDS_NOTE,
+        "rewards": {
+            each.client: {"earned": each.earned, "donated_rows": each.donated_rows, "level": LEVEL}
+            for each in summary.rewards
+        },
+        "rewards_note": REWARDS_NOTE if summary.rewards else NO_REWARDS_NOTE,
         "payload_encryption": summary.payload_encryption,
         "trust_file": summary.trust_file,
         "verify": verify,
@@ -99,6 +104,7 @@ def show(screen: Screen, summary: RunSummary, verify: str) -> None:
     if summary.rejections:
         rows = [[str(each.round), each.client, str(each.code), each.reason] for each in summary.rejections]
         screen.table("Rejected replies", ["round", "client", "code", "reason"], rows)
+    _show_rewards(screen, summary)
     _show_record(screen, summary, verify)
     _show_limits(screen, summary)
 
@@ -141,6 +147,13 @@ def _show_metrics(screen: Screen, summary: RunSummary) -> None:
     screen.table(f"Test metrics by hospital{note}", ["hospital", *names], rows)
 
 
+def _show_rewards(screen: Screen, summary: RunSummary) -> None:
+    if not summary.rewards:
+        return
+    rows = [[each.client, str(each.earned), str(each.donated_rows)] for each in summary.rewards]
+    screen.table(f"Rewards by hospital ({LEVEL}: {REWARDS_NOTE})", ["hospital", "earned", "donated rows"], rows)
+
+
 def _show_record(screen: Screen, summary: RunSummary, verify: str) -> None:
     for name, value in (
         ("CID", f"Model CID     {summary.model_cid}"),
@@ -164,6 +177,8 @@ def _show_limits(screen: Screen, summary: RunSummary) -> None:
     screen.line(f"  - Payloads unencrypted: {UNENCRYPTED}" if encryption == "none" else f"  - Payloads: {encryption}.")
     if any(each.mechanism == NO_MECHANISM for each in summary.privacy):
         screen.line(f"  - {UNPROTECTED}")
+    if any(each.donated_rows for each in summary.rewards):
+        screen.line(f"  - {DONATED[0].upper()}{DONATED[1:]}.")
     screen.line(f"  - {SELF_REPORTED}")
     screen.line("  - This report is the run's own word; the command above re-derives the record.")
 

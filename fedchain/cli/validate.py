@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -34,6 +35,7 @@ _RANGES: Final = {
     "less_than_equal": ("le", "at most"),
 }
 _REMEDIES: Final = {"privacy.epsilon": "to train without privacy choose privacy=off"}
+_ADDRESS: Final = re.compile("0x[0-9a-fA-F]{40}")
 _LARGEST_SEED: Final = 2**53
 
 
@@ -136,6 +138,11 @@ def _contradictions(config: ExperimentConfig) -> list[InputError]:
                 got=f"{config.ledger.chain_id} for {config.ledger.name}",
             )
         )
+    token = config.rewards.token
+    is_token = config.rewards.asset == "erc20"
+    if is_token != (token is not None) or (token is not None and not _ADDRESS.fullmatch(token)):
+        expected = "the token's address (0x and 40 hexadecimal digits) for erc20, else null"
+        errors.append(InputError("rewards.token", expected=expected, got=f"{_short(token)} for {config.rewards.asset}"))
     shuffle = config.simulation.shuffle_replies
     if shuffle is not None and not 0 <= shuffle < _LARGEST_SEED:
         expected = "null, or a seed from 0 to 2^53 - 1"

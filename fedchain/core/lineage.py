@@ -63,8 +63,16 @@ class Contribution:
 
 
 @dataclass(frozen=True, slots=True)
+class DonatedRows:
+    """How many rows a client donated for validation; they lie in the store in plain."""
+
+    client: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class LineageRound:
-    """One verified link: identifiers as hex or CID text."""
+    """One verified link: identifiers as hex or CID text. `donated` holds for the whole run."""
 
     run: str
     round: int
@@ -76,6 +84,7 @@ class LineageRound:
     model_cid: str
     contributions: tuple[Contribution, ...]
     rejections: tuple[str, ...]
+    donated: tuple[DonatedRows, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

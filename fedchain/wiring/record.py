@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fedchain.adapters.embedded_store import EmbeddedStore
 from fedchain.adapters.files import explained
-from fedchain.adapters.home import open_home
+from fedchain.adapters.home import Home, open_home
 from fedchain.adapters.threads import run_all_on
 from fedchain.adapters.training.accounting import PrvAccountant
 from fedchain.core import document
@@ -15,7 +15,7 @@ from fedchain.core.errors import FormatError, InputError
 from fedchain.core.lineage import Lineage
 from fedchain.core.trust import TrustFile
 from fedchain.wiring.parties import read_ledger
-from fedchain.workflow.verify import Verifier
+from fedchain.workflow.verify import Audit, Verifier
 
 
 def verify(home: Path, *, run: str | None, heads: Sequence[str], trust: Path | None, scrub: bool) -> Lineage:
@@ -24,11 +24,19 @@ def verify(home: Path, *, run: str | None, heads: Sequence[str], trust: Path | N
     Raises:
         InputError: if the home, the trust file or an identifier cannot be read.
     """
-    opened = open_home(home)
+    return audit(open_home(home), run=run, heads=heads, trust=trust, scrub=scrub).lineage
+
+
+def audit(opened: Home, *, run: str | None, heads: Sequence[str], trust: Path | None, scrub: bool) -> Audit:
+    """Verify as above, and also return the rounds that were audited.
+
+    Raises:
+        InputError: if the home, the trust file or an identifier cannot be read.
+    """
     trusted = None if trust is None else read_trust(trust)
     with read_ledger(opened) as ledger:
         verifier = Verifier(ledger, EmbeddedStore(opened.store), PrvAccountant(), run_all_on(1))
-        return verifier.verify(
+        return verifier.audit(
             run=None if run is None else _bytes32("run", run),
             heads=[_bytes32("--head", head) for head in heads],
             trust=trusted,

@@ -30,6 +30,7 @@ from fedchain.core.cid import Cid
 from fedchain.core.task import LocalTraining
 from fedchain.ports.clock import Clock
 from fedchain.ports.cohort import Cohort
+from fedchain.ports.ledger import LedgerIdentity
 from fedchain.ports.watcher import (
     Evaluated,
     Event,
@@ -47,11 +48,12 @@ from fedchain.wiring.plans import MODE, check_grants, new_run
 from fedchain.wiring.trust import write_trust
 from fedchain.workflow.enrolment import enrol
 from fedchain.workflow.planning import local_training, read_plan
+from fedchain.workflow.rewards import rederive_rewards, rounds_of
 from fedchain.workflow.rounds import Instruments, RoundMachine, RunPlan
 from fedchain.workflow.run_state import Planned, RunState, entry_of
 from fedchain.workflow.site import Site
-from fedchain.workflow.summarise import ledger_head, pins_of, privacy_of, rejections_of
-from fedchain.workflow.summary import RunSummary
+from fedchain.workflow.summarise import ledger_head, pins_of, privacy_of, rejections_of, rewards_of
+from fedchain.workflow.summary import RewardSummary, RunSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Simulation:
     instruments: Callable[[Cohort], Instruments]
     is_resumed: bool
     started: float
+    identity: LedgerIdentity
 
     @property
     def clock(self) -> Clock:
@@ -106,10 +109,19 @@ class Simulation:
             metrics=metrics_of(store.get(Cid.parse(model.cid)), self.plan.manifest.training, self.hospitals),
             privacy=privacy_of(state, self.plan.policies, names),
             rejections=rejections_of(state.refused, names),
+            rewards=self._rewards(state, store, names),
             seconds=time.monotonic() - self.started,
             payload_encryption=self.plan.manifest.payload_encryption,
             trust_file=str(self.home.trust),
         )
+
+    def _rewards(self, state: RunState, store: EmbeddedStore, names: Mapping[bytes, str]) -> tuple[RewardSummary, ...]:
+        run = self.plan.manifest
+        if run.rewards is None:
+            return ()
+        rounds = rounds_of(run, state)
+        report = rederive_rewards(self.identity, rounds, store, run_all_on(1)).report()
+        return rewards_of(report, run.rewards, names)
 
 
 @contextmanager
@@ -169,6 +181,7 @@ def prepared(config: ExperimentConfig, home: Path, watcher: Watcher, *, fresh: b
             ),
             is_resumed,
             started,
+            record.ledger.identity(),
         )
 
 

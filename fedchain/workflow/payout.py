@@ -166,11 +166,11 @@ class Payout:
         if pending is None:
             return ()
         self._check(pending)
-        if self.clock.now() < pending.claimable_at:
+        left = pending.claimable_at - self.clock.now()
+        if left > 0:
             raise PolicyError(
-                "the dispute window is open", expected=f"{pending.claimable_at - self.clock.now()} more seconds to pass",
-                got="too early", remedy="repeat the command then",
-            )  # fmt: skip
+                "the dispute window is open", expected="its end", got=f"{left} s left", remedy="repeat the command then"
+            )
         order = Finalize(self.vault.identity(), pending)
         return (self._send(order, self.vault.finalize, lambda: self.vault.root() == pending.root),)
 

@@ -24,6 +24,7 @@ from fedchain.core.tensors import IntTensors, TensorSchema, decode
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.ports.store import ArtifactStore
 from fedchain.workflow.audit_round import AuditedRound
+from fedchain.workflow.run_state import RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,18 @@ def paid_rounds(rounds: Sequence[AuditedRound]) -> Iterator[PaidRound]:
             )
             base = each.manifest.base_model.cid
             yield PaidRound(each.run_manifest, terms, link.round, each.chained.round_hash, base, updates)
+
+
+def rounds_of(run: RunManifest, state: RunState) -> Iterator[PaidRound]:
+    """Yield the sealed rounds of one run as its own journal has them: the run's word, nothing is audited."""
+    base = run.initial_model
+    for number, decided in sorted(state.decided.items()):
+        if run.rewards is not None and decided.link.kind is LinkKind.SEALED and number in state.sealed:
+            updates = tuple(
+                PaidUpdate(one.signer, one.header.message.weight, one.payload_cid) for one in decided.accepted
+            )
+            yield PaidRound(run, run.rewards, number, state.sealed[number].round_hash, base.cid, updates)
+        base = decided.model
 
 
 def rederive_rewards(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from fedchain.core.manifest import RejectedReply, RunManifest
+from fedchain.core.manifest import RejectedReply, RewardTerms, RunManifest
 from fedchain.core.policy import DataPolicy
 from fedchain.core.privacy import DpParams
 from fedchain.core.rejection import Reason
+from fedchain.core.rewards import RewardReport
 from fedchain.core.trust import SIMULATED, TRUST_FORMAT, Pin, TrustFile
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.workflow.gate import NOBODY
 from fedchain.workflow.run_state import Accepted, RunState
-from fedchain.workflow.summary import PrivacySummary, RejectionSummary, RunRow
+from fedchain.workflow.summary import PrivacySummary, RejectionSummary, RewardSummary, RunRow
 
 
 def privacy_of(
@@ -60,6 +61,17 @@ def rejections_of(
 
 def _whom(reply: RejectedReply, names: Mapping[bytes, str]) -> str:
     return f"node {reply.node}" if reply.signer == NOBODY else names.get(reply.signer, reply.signer.hex())
+
+
+def rewards_of(report: RewardReport, terms: RewardTerms, names: Mapping[bytes, str]) -> tuple[RewardSummary, ...]:
+    """Return what each client earned under a report, and the rows that it donated."""
+    earned = {each.account: each.cumulative for each in report.balances}
+    donated = {each.client: each.rows for each in terms.donors}
+    rows = [
+        RewardSummary(names.get(client, client.hex()), earned.get(client, 0), donated.get(client, 0))
+        for client in earned.keys() | donated.keys()
+    ]
+    return tuple(sorted(rows, key=lambda each: each.client))
 
 
 def pins_of(state: RunState) -> tuple[Pin, ...]:

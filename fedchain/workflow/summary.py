@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fedchain.core.lineage import Lineage
+from fedchain.core.rewards import RewardHistory
+
 
 @dataclass(frozen=True, slots=True)
 class PrivacySummary:
@@ -34,6 +37,15 @@ class RejectionSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class RewardSummary:
+    """What one client earned in this run, in whole units, and how many rows it donated for validation."""
+
+    client: str
+    earned: int
+    donated_rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunSummary:
     """The outcome of a run. Ids and digests are 0x-hex, CIDs text; metrics by client and "overall"."""
 
@@ -48,6 +60,7 @@ class RunSummary:
     metrics: dict[str, dict[str, float]]
     privacy: tuple[PrivacySummary, ...]
     rejections: tuple[RejectionSummary, ...]
+    rewards: tuple[RewardSummary, ...]
     seconds: float
     payload_encryption: str
     trust_file: str
@@ -76,3 +89,43 @@ class RunRow:
     model_cid: str
     config: str
     created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSummary:
+    """One account of the vault: all that it has earned, what it could claim now, and what it was paid."""
+
+    client: str
+    account: str
+    earned: int
+    claimable: int
+    claimed: int
+
+
+@dataclass(frozen=True, slots=True)
+class PendingSummary:
+    """A root that waits: it covers the first `rounds` paying rounds, and can be final from `claimable_at` (seconds)."""
+
+    root: str
+    total: int
+    rounds: int
+    claimable_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class RewardOverview:
+    """The rewards of a federation as re-derived; `vault` is empty before the first proposal.
+
+    `rounds` paying rounds are on the ledger, `final_rounds` of them under the root that pays. `faults` are roots and
+    payments of the vault that the record does not give.
+    """
+
+    lineage: Lineage
+    asset: str
+    vault: str
+    accounts: tuple[AccountSummary, ...]
+    history: RewardHistory
+    names: dict[bytes, str]
+    final_rounds: int
+    pending: PendingSummary | None
+    faults: tuple[str, ...]

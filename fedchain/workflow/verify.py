@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from fedchain.core.aggregation import RunAll
 from fedchain.core.errors import FormatError, InputError, IntegrityError, MissingArtifactError
-from fedchain.core.lineage import Contribution, Lineage, LineageRound, Verdict
+from fedchain.core.lineage import Contribution, DonatedRows, Lineage, LineageRound, Verdict
 from fedchain.core.record import LinkKind
 from fedchain.core.rejection import Reason
 from fedchain.core.trust import TrustFile
@@ -126,7 +126,7 @@ def _pins(pinned: dict[bytes, int]) -> tuple[str, ...]:
 
 
 def _shown(audited: AuditedRound) -> LineageRound:
-    event, manifest = audited.chained.event, audited.manifest
+    event, manifest, terms = audited.chained.event, audited.manifest, audited.run_manifest.rewards
     return LineageRound(
         run=event.link.run.hex(),
         round=event.link.round,
@@ -148,4 +148,5 @@ def _shown(audited: AuditedRound) -> LineageRound:
             for each in audited.updates
         ),
         rejections=tuple(f"{each.reason}: {Reason(each.reason).words}" for each in manifest.rejected),
+        donated=() if terms is None else tuple(DonatedRows(each.client.hex(), each.rows) for each in terms.donors),
     )

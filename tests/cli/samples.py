@@ -8,7 +8,7 @@ from dataclasses import replace
 from fedchain.cli.screen import Screen
 from fedchain.core.lineage import Claim, ClaimLevel, Contribution, Finding, Lineage, LineageRound, Verdict
 from fedchain.core.messages import UNBOUNDED
-from fedchain.workflow.summary import PlanSummary, PrivacySummary, RejectionSummary, RunRow, RunSummary
+from fedchain.workflow.summary import PlanSummary, PrivacySummary, RejectionSummary, RewardSummary, RunRow, RunSummary
 
 RUN = "ab" * 32
 OTHER_RUN = "cd" * 32
@@ -53,6 +53,7 @@ SUMMARY = RunSummary(
     },
     privacy=(PRIVACY,),
     rejections=(RejectionSummary(2, "node 7", 6, "a float array of NaN"),),
+    rewards=(RewardSummary("cleveland", 3_000_001, 20),),
     seconds=12.3456,
     payload_encryption="none",
     trust_file=".fedchain/trust.json",

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -10,7 +11,7 @@ from fedchain.cli.arguments import Pins
 from fedchain.cli.exits import Exit
 from fedchain.cli.lineage import CLAIMS, LineageOptions, lineage
 from fedchain.core.errors import InputError
-from fedchain.core.lineage import ClaimLevel, Finding, Lineage, Verdict
+from fedchain.core.lineage import ClaimLevel, DonatedRows, Finding, Lineage, Verdict
 from fedchain.core.messages import UNBOUNDED
 from fedchain.workflow.audit_report import STATEMENTS
 from tests.cli import samples
@@ -122,7 +123,19 @@ def test_every_item_says_how_strongly_it_holds() -> None:
         "epsilon": "re-derived",
         "lifetime epsilon": "signed",
         "rejections": "self-reported",
+        "donated rows": "self-reported",
     }
+
+
+def test_donated_rows_are_called_so_and_shown_by_client() -> None:
+    paying = replace(link(RUN, 1), donated=(DonatedRows("aa" * 20, 20), DonatedRows("bb" * 20, 3)))
+    outcome = replace(UNPINNED, rounds=(paying,))
+    _, text = told(outcome)
+    assert "Donated rows" in text
+    assert "stored in plain, excluded from training" in text
+    (shown,) = cast("list[dict[str, object]]", document(outcome)["lineage"])
+    assert shown["donated"] == {f"0x{'aa' * 20}": 20, f"0x{'bb' * 20}": 3}
+    assert "Donated" not in told(UNPINNED)[1]
     _, text = told(UNPINNED)
     assert "Rounds (models: re-derived; round hashes: anchored; contributions: signed;" in text
     assert "organisations: self-reported; epsilon: re-derived; lifetime epsilon: signed)" in text

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -56,6 +57,22 @@ def test_the_run_gets_the_composed_configuration_the_home_and_freshness() -> Non
     assert (config.experiment, config.rounds, home, fresh) == ("heart_mlp", 7, Path("elsewhere"), True)
 
 
+def test_a_run_that_pays_shows_what_was_earned_and_that_donated_rows_lie_in_plain() -> None:
+    shown, out, _ = screen()
+    run(OPTIONS, shown, Simulation())
+    assert re.search(r"cleveland +3000001 +20", out.getvalue())
+    assert "Donated rows are stored in plain" in out.getvalue()
+
+
+def test_a_run_without_rewards_says_so() -> None:
+    unpaid = replace(SUMMARY, rewards=())
+    assert document(unpaid)["rewards"] == {}
+    assert document(unpaid)["rewards_note"] == "this run pays no rewards"
+    shown, out, _ = screen()
+    run(OPTIONS, shown, Simulation(unpaid))
+    assert "donated" not in out.getvalue().casefold()
+
+
 def test_progress_goes_to_standard_error_and_the_result_to_standard_output() -> None:
     for as_json in (False, True):
         shown, out, err = screen(as_json=as_json)
@@ -72,8 +89,8 @@ def test_the_document_has_every_promised_key() -> None:
         "rewards", "seconds", "run", "mode",
     }  # fmt: skip
     assert promised <= set(found)
-    assert found["rewards"] == {}
-    assert found["rewards_note"] == "no reward contract is deployed"
+    assert found["rewards"] == {"cleveland": {"earned": 3_000_001, "donated_rows": 20, "level": "self-reported"}}
+    assert "earned in this run" in str(found["rewards_note"])
     assert found["level"] == "self-reported"
     assert found["payload_encryption"] == "none"
     assert found["metrics_note"] == "simulation: computed on held-out splits"

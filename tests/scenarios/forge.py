@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from fedchain.adapters.embedded_store import EmbeddedStore
 from fedchain.adapters.evm.chain import Genesis
 from fedchain.adapters.evm.deployment import Terms, deploy, embedded_node
@@ -33,7 +35,7 @@ from fedchain.core.envelope import Envelope
 from fedchain.core.errors import FormatError
 from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.lineage import Lineage
-from fedchain.core.manifest import AcceptedUpdate, ArtifactRef, CohortMember, RoundManifest, RunManifest
+from fedchain.core.manifest import AcceptedUpdate, ArtifactRef, CohortMember, RewardTerms, RoundManifest, RunManifest
 from fedchain.core.messages import (
     AddOrganisation,
     ConsentGrant,
@@ -45,6 +47,7 @@ from fedchain.core.messages import (
 from fedchain.core.policy import DataPolicy
 from fedchain.core.record import LinkKind, RoundLink
 from fedchain.core.registry import RegistryState
+from fedchain.core.scoring import ValidationSet, validation_digest
 from fedchain.core.tensors import decode, encode, model_digest
 from fedchain.core.trust import TrustFile
 from fedchain.ports.ledger import Ledger, LedgerEvent, LedgerIdentity, LinkEvent, Registry, RegistryEvent
@@ -255,6 +258,7 @@ class Forger:
             genuine = self._genuine_run(cid)
             cohort = tuple(self._member(each) for each in genuine.cohort)
             told = replace(genuine, cohort=tuple(sorted(cohort, key=lambda each: each.client)))
+            told = replace(told, rewards=self._terms(genuine.rewards))
             told = self.forgery.run(told, self.stage.store)
             self._runs[cid] = self._put(document.to_bytes(told)), told
         return self._runs[cid]
@@ -263,6 +267,17 @@ class Forger:
         policy = self._policy(member)
         reference = ArtifactRef(self._put(document.to_bytes(policy)), policy.digest())
         return replace(member, client=self._client(member.client), policy=reference)
+
+    def _terms(self, terms: RewardTerms | None) -> RewardTerms | None:
+        """The same donated rows, by the donors as they are now called."""
+        if terms is None or not self.forgery.plays_devices:
+            return terms
+        rows = ValidationSet.from_bytes(self._get(terms.validation.cid))
+        donors = [replace(each, client=self._client(each.client)) for each in terms.donors]
+        told = sorted(donors, key=lambda each: each.client)
+        places = np.array([told.index(each) for each in donors], np.int32)
+        data = replace(rows, donors=places[rows.donors]).to_bytes()
+        return replace(terms, donors=tuple(told), validation=ArtifactRef(self._put(data), validation_digest(data)))
 
     def _genuine_run(self, cid: str) -> RunManifest:
         return document.from_bytes(RunManifest, self._get(cid))

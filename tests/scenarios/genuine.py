@@ -45,7 +45,7 @@ SMALL = ExperimentConfig(
     strategy=StrategyConfig("fedavg", 1, 64, 0.1, 2, 20.0, 1, 600),
     store=StoreConfig("embedded"),
     ledger=LedgerConfig("embedded", CHAIN_ID),
-    rewards=RewardsConfig("off", 0, "credits", None, 60),
+    rewards=RewardsConfig("donated", 1000, "credits", None, 60),
     simulation=SimulationConfig(None),
 )
 """Two quick rounds over the four hospitals."""

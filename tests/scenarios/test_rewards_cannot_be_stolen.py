@@ -5,6 +5,7 @@ Every act is repeated after a crash before and after each of its effects, and by
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -18,7 +19,17 @@ from fedchain.ports.rewards import AssetKind, Proposal, VaultIdentity, VaultTerm
 from fedchain.workflow.payout import Claim, Done, Finalize, Order, Payout, Propose, Standing
 from tests.doubles.signer import NamedSigner
 from tests.doubles.vault import MemoryRewardVault, MemoryVault
-from tests.scenarios.federation import AGGREGATOR, IDENTITY, OPERATOR, REWARDS, RUN, Federation, Setup, federation
+from tests.scenarios.federation import (
+    AGGREGATOR,
+    IDENTITY,
+    OPERATOR,
+    REWARDS,
+    RUN,
+    Federation,
+    Setup,
+    Snapshot,
+    federation,
+)
 
 WINDOW = 60
 ANYONE = NamedSigner("anyone")
@@ -50,18 +61,26 @@ class World:
         self.payout(sender=ANYONE).claim()
 
     def another_run(self) -> None:
-        run = bytes([RUN[0] + 1]) * 32
-        self.new.another_run(run).run()
+        before = sum(self.earned.values())
+        self.new.another_run(bytes([RUN[0] + 1]) * 32, replace(PAID, rounds=5)).run()
+        assert sum(self.earned.values()) > before
 
     @property
     def earned(self) -> dict[bytes, int]:
         return {each.account: each.cumulative for each in self.new.rewards().report().balances}
 
 
-@pytest.fixture
-def world() -> World:
+@functools.cache
+def _finished() -> tuple[Federation, Snapshot]:
     new = federation(PAID)
     new.run()
+    return new, new.snapshot()
+
+
+@pytest.fixture
+def world() -> World:
+    new, snapshot = _finished()
+    new.restore(snapshot)
     return World(new, MemoryVault(VaultIdentity(IDENTITY.chain_id, b"\x03" * 20, TERMS), new.clock))
 
 
@@ -234,11 +253,12 @@ def _altered(report: RewardReport) -> Sequence[RewardReport]:
             replace(each, run=bytes(32)), replace(each, round_hash=bytes(32)), replace(each, validation=bytes(32)),
         ]  # fmt: skip
         for place, share in enumerate(each.shares):
-            for other in (
+            others = (
                 replace(share, score=share.score + 1), replace(share, pay=share.pay + 1),
                 replace(share, cumulative=share.cumulative + 1), replace(share, client=bytes(20)),
-            ):  # fmt: skip
-                rounds.append(replace(each, shares=(*each.shares[:place], other, *each.shares[place + 1 :])))
+            )  # fmt: skip
+            before, after = each.shares[:place], each.shares[place + 1 :]
+            rounds += [replace(each, shares=(*before, other, *after)) for other in others]
         found += [
             replace(report, rounds=(*report.rounds[:number], one, *report.rounds[number + 1 :])) for one in rounds
         ]

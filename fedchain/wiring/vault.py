@@ -1,0 +1,111 @@
+"""The vault of a home: on the embedded chain, named in a file beside it.
+
+The federation's operator deploys it, is its guardian and relays claims; the aggregator is its distributor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+from fedchain.adapters.evm.chain import Genesis
+from fedchain.adapters.evm.deployment import embedded_node
+from fedchain.adapters.evm.node import Node
+from fedchain.adapters.evm.opening import open_chain, read_chain
+from fedchain.adapters.evm.vault import EvmRewardVault, check_vault, deploy_vault
+from fedchain.adapters.files import explained, replace_file
+from fedchain.adapters.home import Home
+from fedchain.adapters.keys import FileSigner
+from fedchain.adapters.system import SystemClock
+from fedchain.config import RewardsConfig
+from fedchain.core import document
+from fedchain.core.errors import InputError
+from fedchain.ports.ledger import LedgerIdentity
+from fedchain.ports.rewards import AssetKind, RewardVault, VaultIdentity, VaultTerms
+from fedchain.wiring.parties import Parties
+
+KINDS: Final = {"credits": AssetKind.CREDITS, "native": AssetKind.NATIVE, "erc20": AssetKind.ERC20}
+
+
+def terms_of(agreed: RewardsConfig, identity: LedgerIdentity, parties: Parties) -> VaultTerms:
+    """Return the terms of the vault that a run's configuration asks for."""
+    return VaultTerms(
+        federation=identity.federation,
+        distributor=parties.aggregator.address,
+        guardian=parties.operator.address,
+        asset=bytes(20) if agreed.token is None else bytes.fromhex(agreed.token.removeprefix("0x")),
+        asset_kind=KINDS[agreed.asset],
+        dispute_window_s=agreed.dispute_window_s,
+    )
+
+
+@contextmanager
+def read_vault(home: Home) -> Iterator[RewardVault | None]:
+    """Open the home's vault for reading; None before the first proposal.
+
+    Raises:
+        InputError: if the vault is not where the home says.
+    """
+    identity = _known(home)
+    if identity is None:
+        yield None
+        return
+    with closing(read_chain(home.chain, SystemClock(), chain_id=identity.chain_id)) as chain:
+        node = embedded_node(chain)
+        check_vault(node, identity)
+        yield EvmRewardVault(node, identity)
+
+
+@contextmanager
+def written_vault(home: Home, chain_id: int, sender: FileSigner) -> Iterator[RewardVault]:
+    """Open the home's vault for writing as one sender.
+
+    Raises:
+        InputError: if there is no vault yet, or it is not where the home says.
+    """
+    identity = _known(home)
+    if identity is None:
+        raise InputError("no vault yet", expected=_path(home), got="no such file", remedy="`fedchain rewards propose`")
+    with _written_node(home, chain_id) as node:
+        check_vault(node, identity)
+        yield EvmRewardVault(node, identity, sender)
+
+
+def ensure_vault(home: Home, chain_id: int, terms: VaultTerms, deployer: FileSigner) -> None:
+    """Deploy the home's vault where it is missing, and note where it is.
+
+    Raises:
+        InputError: if there is no chain, or the home's vault has other terms.
+    """
+    known = _known(home)
+    if known is not None and known.terms != terms:
+        raise InputError(
+            "the federation's vault has other terms", expected=known.terms, got=terms,
+            remedy="keep rewards.asset, rewards.token and rewards.dispute_window_s of its first run",
+        )  # fmt: skip
+    if known is None:
+        with _written_node(home, chain_id) as node:
+            replace_file(_path(home), document.to_bytes(deploy_vault(node, deployer, terms)))
+
+
+@contextmanager
+def _written_node(home: Home, chain_id: int) -> Iterator[Node]:
+    if not home.chain.exists():
+        raise InputError(
+            "a vault needs a chain", expected=home.chain, got="no such file", remedy="choose ledger=embedded"
+        )
+    clock = SystemClock()
+    with closing(open_chain(home.chain, Genesis(chain_id, clock.now(), ()), clock)) as chain:
+        yield embedded_node(chain)
+
+
+def _known(home: Home) -> VaultIdentity | None:
+    path = _path(home)
+    with explained(path):
+        return document.from_bytes(VaultIdentity, path.read_bytes()) if path.exists() else None
+
+
+def _path(home: Home) -> Path:
+    return home.chain.parent / "vault.json"
