@@ -11,6 +11,7 @@ import {World} from "./World.sol";
 abstract contract Record is World {
     bytes32 internal constant ROUND_RECEIPT =
         keccak256("RoundReceipt(bytes32 federation,bytes32 run,uint64 round,bytes32 roundHash)");
+    bytes32 internal constant KEY_POSSESSION = keccak256("KeyPossession(bytes32 organisation,address key)");
     bytes32 internal constant INCLUSION_PROMISE =
         keccak256("InclusionPromise(bytes32 federation,bytes32 run,uint64 round,bytes32 leaf,uint64 sealBy)");
     bytes32 internal constant SITE = keccak256("site");
@@ -31,22 +32,30 @@ abstract contract Record is World {
         super.setUp();
         challenges = IChallenges(deployed("Challenges", abi.encode(rounds, WINDOW)));
         (device, otherDevice) = (vm.addr(DEVICE_KEY), vm.addr(OTHER_KEY));
-        addSite(SITE, SITE_ADMIN, device);
-        addSite(OTHER_SITE, OTHER_ADMIN, otherDevice);
+        addSite(SITE, SITE_ADMIN, DEVICE_KEY);
+        addSite(OTHER_SITE, OTHER_ADMIN, OTHER_KEY);
     }
 
-    function addSite(bytes32 site, address admin, address key) internal {
+    function addSite(bytes32 site, address admin, uint256 key) internal {
         vm.prank(OPERATOR);
         registry.addOrganisation(site, admin);
         addDevice(site, key);
     }
 
-    function addDevice(bytes32 site, address key) internal {
+    function addDevice(bytes32 site, uint256 key) internal {
         IFedRegistry.Organisation memory organisation = registry.organisationOf(site);
+        bytes memory possession = possessed(site, key);
         vm.prank(organisation.admin);
         registry.registerDevice(
-            IFedRegistry.RegisterDevice(site, key, START, END, 1, organisation.nonce + 1), ""
+            IFedRegistry.RegisterDevice(site, vm.addr(key), START, END, 1, possession, organisation.nonce + 1), ""
         );
+    }
+
+    /// @dev What a key says of itself when it is registered.
+    function possessed(bytes32 site, uint256 key) internal view returns (bytes memory) {
+        bytes32 words = keccak256(abi.encode(KEY_POSSESSION, site, vm.addr(key)));
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, typed(address(registry), words));
+        return abi.encodePacked(r, s, v);
     }
 
     function revokeDevice(bytes32 site, address key) internal {

@@ -22,6 +22,7 @@ from fedchain.core.messages import (
     ClientUpdate,
     ConsentGrant,
     InclusionPromise,
+    KeyPossession,
     RegisterDataset,
     RegisterDevice,
     RoundReceipt,
@@ -109,7 +110,9 @@ def world(tmp_path: Path) -> Iterator[World]:
         EvmRegistry(node, identity, OPERATOR).add_organisation(ORGANISATION, SITE.address)
         site = EvmRegistry(node, identity, SITE)
         unit = tagged("privacy-unit", UNIT.encode())
-        site.submit(RegisterDevice(ORGANISATION, DEVICE.address, NOW, NOW + 10**6, 1, 1), b"")
+        words = KeyPossession(ORGANISATION, DEVICE.address)
+        possession = DEVICE.sign(signing_digest(identity.registry, words))
+        site.submit(RegisterDevice(ORGANISATION, DEVICE.address, NOW, NOW + 10**6, 1, possession, 1), b"")
         site.submit(RegisterDataset(DATASET, ORGANISATION, 303, 2), b"")
         site.submit(ConsentGrant(DATASET, FEDERATION, POLICY, NOW, NOW + 10**6, GRANT, 10**7, unit, 303, 3), b"")
         ledger = EvmLedger(node, identity, AGGREGATOR)

@@ -141,6 +141,7 @@ class World:
             new.clock,
             MortalCohort(cohort, new.power),
             new.events.append,
+            AddingAccountant(),
             serially,
             keep,
         )
