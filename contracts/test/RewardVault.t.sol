@@ -299,9 +299,9 @@ contract RewardVaultTest is VaultWorld {
         CallingToken token = new CallingToken();
         IRewardVault vault = fundedToken(token, 100);
         token.mint(address(token), 50);
-        token.arm(address(vault), abi.encodeCall(IRewardVault.fund, (50)));
         token.mint(address(this), 10);
         token.approve(address(vault), 10);
+        token.arm(address(vault), abi.encodeCall(IRewardVault.fund, (50)));
         vault.fund(10);
         isTrue(!token.succeeded(), "the inner call was refused");
         same(vault.funded(), 110, "funded");
