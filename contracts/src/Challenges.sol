@@ -15,6 +15,7 @@ contract Challenges is IChallenges {
     bytes32 private constant INCLUSION_PROMISE =
         keccak256("InclusionPromise(bytes32 federation,bytes32 run,uint64 round,bytes32 leaf,uint64 sealBy)");
     uint16 private constant KEY_NOT_VALID = 25;
+    uint16 private constant DUPLICATE = 26;
     uint16 private constant NO_CONSENT = 29;
     uint16 private constant ROUND_ABORTED = 33;
     bytes private constant BEFORE_SIGNATURE = '"signature":"0x';
@@ -127,6 +128,8 @@ contract Challenges is IChallenges {
     ) external {
         bytes32 id = _requireOpen(promised);
         if (_updateLeaf(rejection.update) != promised.leaf) revert OtherReply();
+        // The second of two equal replies is rejected because the first one counts: that is no word about the first.
+        if (rejection.rejected.reason == DUPLICATE) revert OtherReply();
         _proven(records);
         IRoundLedger.Link calldata link = records[0].link;
         if (link.run != promised.run || link.round < promised.round) revert OtherLink(promised.run, promised.round);

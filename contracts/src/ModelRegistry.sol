@@ -17,6 +17,7 @@ contract ModelRegistry is IModelRegistry {
         "RegisterReviewer(bytes32 organisation,address reviewer,uint8 role,uint64 validUntil,uint64 nonce)"
     );
     bytes32 private constant REVOKE_REVIEWER = keccak256("RevokeReviewer(address reviewer,uint64 nonce)");
+    bytes32 private constant CANCEL_APPROVALS = keccak256("CancelApprovals(address reviewer,uint64 leastNonce)");
     bytes32 private constant APPROVAL = keccak256(
         "Approval(bytes32 versionId,uint8 decision,uint8 role,bytes32 meaning,bytes32 evidence,uint64 signedAt,uint64 validUntil,uint64 nonce)"
     );
@@ -196,14 +197,15 @@ contract ModelRegistry is IModelRegistry {
     }
 
     /// @inheritdoc IModelRegistry
-    function cancelApprovals(uint64 leastNonce) external {
-        PackedReviewer storage stored = _reviewers[msg.sender];
-        if (stored.organisation == 0) revert NotReviewer(msg.sender, 0);
+    function cancelApprovals(address reviewer, uint64 leastNonce, bytes calldata signature) external {
+        PackedReviewer storage stored = _reviewers[reviewer];
+        if (stored.organisation == 0) revert NotReviewer(reviewer, 0);
         if (leastNonce <= stored.leastNonce) revert WrongNonce(stored.leastNonce + 1, leastNonce);
+        _authoriseAs(reviewer, keccak256(abi.encode(CANCEL_APPROVALS, reviewer, leastNonce)), signature);
 
         stored.leastNonce = leastNonce;
 
-        emit ApprovalsCancelled(msg.sender, leastNonce);
+        emit ApprovalsCancelled(reviewer, leastNonce, signature);
     }
 
     /// @inheritdoc IModelRegistry
@@ -264,11 +266,12 @@ contract ModelRegistry is IModelRegistry {
     function _authorise(bytes32 organisation, bytes32 structHash, bytes calldata signature) private view {
         address admin = _registry.organisationOf(organisation).admin;
         if (admin == address(0)) revert UnknownOrganisation(organisation);
-        if (signature.length == 0) {
-            if (msg.sender != admin) revert NotAuthorised(admin);
-        } else {
-            Statements.check(admin, Statements.digest(address(this), structHash), signature);
-        }
+        _authoriseAs(admin, structHash, signature);
+    }
+
+    function _authoriseAs(address signer, bytes32 structHash, bytes calldata signature) private view {
+        if (signature.length > 0) Statements.check(signer, Statements.digest(address(this), structHash), signature);
+        else if (msg.sender != signer) revert NotAuthorised(signer);
     }
 
     function _requireOrigin(Version calldata version, IChallenges.LinkRecord[] calldata records) private view {

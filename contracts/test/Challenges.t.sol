@@ -319,6 +319,14 @@ contract OmissionTest is Record {
         notAnAnswer(promised, rejection, proof);
     }
 
+    function test_a_rejection_as_a_duplicate_of_itself_is_no_answer() public {
+        (IChallenges.InclusionPromise memory promised,,) = promiseOf(leaf());
+        (IChallenges.Rejection memory rejection, bytes32[] memory proof) = rejected(26, 1, reply(SIGNATURE));
+        sealRoots(0, rootOf(rejection), 1);
+        open(promised);
+        notAnAnswer(promised, rejection, proof);
+    }
+
     function test_a_signature_in_the_payload_of_another_reply_is_no_answer() public {
         (IChallenges.InclusionPromise memory promised,,) = promiseOf(leaf());
         bytes memory inPayload = bytes.concat(bytes4(uint32(2)), "{}", '{"signature":"0x', hexOf(SIGNATURE), '"}');

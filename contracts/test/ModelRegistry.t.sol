@@ -249,8 +249,7 @@ contract ModelRegistryTest is ReleaseWorld {
         vm.warp(START + 1 + 30 days);
         refused(id, APPROVE, votes, invalid); // expired
         vm.warp(START + 2);
-        vm.prank(votes[0].signer);
-        models.cancelApprovals(2);
+        cancel(votes[0].signer);
         refused(id, APPROVE, votes, invalid); // taken back
     }
 
@@ -422,6 +421,13 @@ contract ModelRegistryTest is ReleaseWorld {
 
     function deploy(uint256 quorum, uint256 roles) external {
         deployed("ModelRegistry", abi.encode(challenges, quorum, roles));
+    }
+
+    function cancel(address reviewer) private {
+        vm.expectRevert(abi.encodeWithSelector(IModelRegistry.NotAuthorised.selector, reviewer));
+        models.cancelApprovals(reviewer, 2, "");
+        bytes32 typeHash = keccak256("CancelApprovals(address reviewer,uint64 leastNonce)");
+        models.cancelApprovals(reviewer, 2, signedBy(reviewerKey(0), abi.encode(typeHash, reviewer, 2)));
     }
 
     function move2(bytes32 id, bytes memory signature) private {

@@ -11,7 +11,6 @@ import {World} from "./World.sol";
 abstract contract Record is World {
     bytes32 internal constant ROUND_RECEIPT =
         keccak256("RoundReceipt(bytes32 federation,bytes32 run,uint64 round,bytes32 roundHash)");
-    bytes32 internal constant KEY_POSSESSION = keccak256("KeyPossession(bytes32 organisation,address key)");
     bytes32 internal constant INCLUSION_PROMISE =
         keccak256("InclusionPromise(bytes32 federation,bytes32 run,uint64 round,bytes32 leaf,uint64 sealBy)");
     bytes32 internal constant SITE = keccak256("site");
@@ -49,13 +48,6 @@ abstract contract Record is World {
         registry.registerDevice(
             IFedRegistry.RegisterDevice(site, vm.addr(key), START, END, 1, possession, organisation.nonce + 1), ""
         );
-    }
-
-    /// @dev What a key says of itself when it is registered.
-    function possessed(bytes32 site, uint256 key) internal view returns (bytes memory) {
-        bytes32 words = keccak256(abi.encode(KEY_POSSESSION, site, vm.addr(key)));
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, typed(address(registry), words));
-        return abi.encodePacked(r, s, v);
     }
 
     function revokeDevice(bytes32 site, address key) internal {

@@ -145,6 +145,32 @@ contract RewardVaultTest is VaultWorld {
         same(address(vault).balance, 1000, "untouched");
     }
 
+    function test_tokens_for_a_copied_cid_the_copycat_has_no_leaf_and_the_author_is_paid_once() public {
+        IRewardVault vault = fundedNative(1000);
+        Award[] memory awards = awardsOf(3, 10);
+        bytes32[] memory tree = publish(vault, awards);
+        bytes32[] memory proof = Trees.proof(tree, leafOf(vault, awards[2]));
+        vm.prank(ANYONE); // whoever sends it, and whatever it copied: the leaf names its account
+        vault.claim(awards[2].account, 30, proof);
+        vm.prank(ANYONE);
+        vm.expectRevert(IRewardVault.WrongProof.selector);
+        vault.claim(ANYONE, 30, proof);
+        same(awards[2].account.balance, 30, "the author");
+        same(ANYONE.balance, 0, "the copycat");
+    }
+
+    function test_duplicate_leaf_pays_once() public {
+        IRewardVault vault = fundedNative(1000);
+        Award[] memory awards = awardsOf(4, 10);
+        awards[1] = awards[0];
+        bytes32[] memory tree = publish(vault, awards);
+        claim(vault, tree, awards[0]);
+        bytes32[] memory proof = Trees.proof(tree, leafOf(vault, awards[1]));
+        vm.expectRevert(abi.encodeWithSelector(IRewardVault.NothingToClaim.selector, 10, 10));
+        vault.claim(awards[1].account, 10, proof);
+        same(awards[0].account.balance, 10, "paid once");
+    }
+
     function test_second_preimage_an_inner_node_is_no_leaf() public {
         IRewardVault vault = fundedNative(1000);
         bytes32[] memory tree = publish(vault, awardsOf(4, 10));
@@ -273,9 +299,9 @@ contract RewardVaultTest is VaultWorld {
         CallingToken token = new CallingToken();
         IRewardVault vault = fundedToken(token, 100);
         token.mint(address(token), 50);
-        token.arm(address(vault), abi.encodeCall(IRewardVault.fund, (50)));
         token.mint(address(this), 10);
         token.approve(address(vault), 10);
+        token.arm(address(vault), abi.encodeCall(IRewardVault.fund, (50)));
         vault.fund(10);
         isTrue(!token.succeeded(), "the inner call was refused");
         same(vault.funded(), 110, "funded");

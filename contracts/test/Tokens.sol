@@ -42,6 +42,7 @@ contract CallingToken is Token {
 
     function arm(address target_, bytes calldata data_) external {
         (target, data) = (target_, data_);
+        _approve(address(this), target_, type(uint256).max);
     }
 
     function _update(address from, address to, uint256 amount) internal override {

@@ -7,6 +7,7 @@ import {Cheats} from "./Cheats.sol";
 
 /// @dev A registry and a ledger of one federation, and links that follow one another.
 abstract contract World is Cheats {
+    bytes32 internal constant KEY_POSSESSION = keccak256("KeyPossession(bytes32 organisation,address key)");
     bytes32 internal constant FEDERATION = keccak256("federation");
     bytes32 internal constant RUN = keccak256("run");
     address internal constant OPERATOR = address(0x0A11);
@@ -75,5 +76,12 @@ abstract contract World is Cheats {
 
     function typed(address verifier, bytes32 structHash) internal view returns (bytes32) {
         return keccak256(abi.encodePacked(hex"1901", separator(verifier), structHash));
+    }
+
+    /// @dev What a key says of itself when it is registered.
+    function possessed(bytes32 site, uint256 key) internal view returns (bytes memory) {
+        bytes32 words = keccak256(abi.encode(KEY_POSSESSION, site, vm.addr(key)));
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, typed(address(registry), words));
+        return abi.encodePacked(r, s, v);
     }
 }

@@ -204,6 +204,6 @@ def test_a_total_within_the_grant_freezes_nothing(world: World) -> None:
     records = world.sealed(tree, MerkleTree.of([]))
     dp = document.to_bytes(DP)
     places = dp.index(b'"delta_e12":'), dp.index(b'"unit":')
-    evidence = (fields(update), DEVICE.address, signature, RAW, [], dp, *places)
+    evidence: tuple[object, ...] = (fields(update), DEVICE.address, signature, RAW, [], dp, *places)
     with pytest.raises(RejectedTransactionError, match="NothingWrong"):
         world.send(PRIVACY, world.privacy, "challengeOverspend", evidence, UNIT, records)

@@ -139,7 +139,7 @@ interface IChallenges {
     /// @notice Shows that the promised update was rejected in its round or a later one. Anyone, within the window. With
     /// the reply (up to 1 MiB, one block of the store) it is proven that the rejected leaf is about this very update.
     /// Without it the leaf must name its signer and round, and a reason that the ledger itself shows or refutes: the
-    /// round was aborted, the key was not valid, or there was no consent.
+    /// round was aborted, the key was not valid, or there was no consent. A rejection as a duplicate answers nothing.
     function answerRejected(
         InclusionPromise calldata promised,
         Rejection calldata rejection,

@@ -13,10 +13,11 @@ import {IChallenges} from "./IChallenges.sol";
 /// MoveVersion(bytes32 versionId,uint8 state,uint64 nonce)
 /// RegisterReviewer(bytes32 organisation,address reviewer,uint8 role,uint64 validUntil,uint64 nonce)
 /// RevokeReviewer(address reviewer,uint64 nonce)
+/// CancelApprovals(address reviewer,uint64 leastNonce)
 /// Approval(bytes32 versionId,uint8 decision,uint8 role,bytes32 meaning,bytes32 evidence,uint64 signedAt,uint64 validUntil,uint64 nonce)
 /// Disposition(bytes32 versionId,bytes32 dataset,uint8 role,bytes32 meaning,bytes32 evidence,uint64 signedAt,uint64 validUntil,uint64 nonce)
-/// The first four are signed by the admin of an organisation, who may also send the transaction itself with an empty
-/// signature; the last two by reviewers.
+/// The first four are signed by the admin of an organisation, the others by reviewers. Who would sign may also send the
+/// transaction itself with an empty signature, but for the last two.
 interface IModelRegistry {
     enum State {
         Unknown,
@@ -106,7 +107,7 @@ interface IModelRegistry {
         bytes32 indexed organisation, address indexed reviewer, uint8 role, uint64 validUntil, uint64 nonce, bytes signature
     );
     event ReviewerRevoked(bytes32 indexed organisation, address indexed reviewer, uint64 nonce, bytes signature);
-    event ApprovalsCancelled(address indexed reviewer, uint64 leastNonce);
+    event ApprovalsCancelled(address indexed reviewer, uint64 leastNonce, bytes signature);
 
     error ZeroValue();
     /// @dev A quorum of none or of more than MAX_VOTES, or roles that it cannot cover.
@@ -175,8 +176,8 @@ interface IModelRegistry {
     /// @notice Ends a reviewer's time now. By its organisation.
     function revokeReviewer(address reviewer, uint64 nonce, bytes calldata signature) external;
 
-    /// @notice Takes back all votes of the sender below a nonce that were not counted yet.
-    function cancelApprovals(uint64 leastNonce) external;
+    /// @notice Takes back all votes of a reviewer below a nonce that were not counted yet. By the reviewer.
+    function cancelApprovals(address reviewer, uint64 leastNonce, bytes calldata signature) external;
 
     function versionIdOf(Version calldata version) external view returns (bytes32);
 

@@ -7,8 +7,8 @@ pragma solidity 0.8.37;
 /// keccak256(keccak256(abi.encode(uint256 chain id, address this, address account, uint256 cumulative))), pairs sorted.
 /// A root pays only after the dispute window, in which anyone may recompute it from the record and the guardian may
 /// cancel it. Nobody can pause, redirect or take back a claim.
-/// @dev claimed + claimable + unallocated = funded, if the leaves of a tree sum up to its total; that they do is part of
-/// what the window is for. Of coins and credits nobody gets more than the total even if they do not; of a token, claims
+/// @dev claimed + claimable + unallocated = funded, if the leaves of a tree sum up to its total and none is less than in
+/// the tree before; that this holds is part of what the window is for. Of coins and credits nobody gets more than the total even if they do not; of a token, claims
 /// could then reach what no root has allocated. Coins that arrive past fund() count as never claimed. Tokens whose
 /// balances change by themselves are not supported; they harm this vault and no other.
 interface IRewardVault {
@@ -50,10 +50,10 @@ interface IRewardVault {
     error WrongFunding(uint256 expected, uint256 got);
 
     /// @notice Puts up a root. One at a time; its window cannot be shortened. Distributor only.
-    function propose(bytes32 root, uint256 total, bytes32 report) external;
+    function propose(bytes32 newRoot, uint256 newTotal, bytes32 report) external;
 
     /// @notice Cancels the pending root within its window. Guardian only.
-    function dispute(bytes32 root) external;
+    function dispute(bytes32 pendingRoot) external;
 
     /// @notice Makes the pending root the one that pays, after its window. Anyone.
     function finalize() external;
@@ -85,7 +85,7 @@ interface IRewardVault {
     /// @notice All that the final root awards.
     function total() external view returns (uint256);
 
-    function pending() external view returns (bytes32 root, uint256 total, uint64 claimableAt);
+    function pending() external view returns (bytes32 pendingRoot, uint256 pendingTotal, uint64 claimableAt);
 
     /// @notice All that an account was paid.
     function claimed(address account) external view returns (uint256);

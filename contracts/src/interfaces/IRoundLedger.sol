@@ -111,10 +111,10 @@ interface IRoundLedger {
     function takeOver() external returns (uint32 fence);
 
     /// @notice Puts another key, or the same one, in charge and fences the last. Admin only.
-    function setAggregator(address aggregator) external;
+    function setAggregator(address newAggregator) external;
 
     /// @notice Says who may pause; zero for nobody. Admin only. A pause that runs is not touched.
-    function setGuardian(address guardian) external;
+    function setGuardian(address newGuardian) external;
 
     /// @notice Stops sealing, and nothing else, until the second `until`, at most MAX_PAUSE from now. It ends by itself;
     /// the next one may start only when sealing was open for at least as long as it was stopped. Guardian only.
