@@ -126,7 +126,14 @@ def test_a_node_that_is_killed_with_a_seal_in_its_pool_gets_it_again(world: Worl
 
 
 @pytest.mark.parametrize(
-    "method", ["eth_getLogs", "eth_estimateGas", "eth_sendRawTransaction", "eth_getTransactionReceipt"]
+    "method",
+    [
+        "eth_sendRawTransaction",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("eth_getLogs", "eth_estimateGas", "eth_getTransactionReceipt")
+        ),
+    ],
 )
 def test_an_outage_of_thirty_seconds_delays_a_seal(world: World, method: str) -> None:
     """It begins at each step of a seal."""
@@ -208,6 +215,31 @@ def test_a_seal_counts_when_it_is_deep_enough(world: World) -> None:
     assert len(world.links()) == 1
 
 
+def test_a_command_that_ends_before_a_seal_is_deep_enough_is_continued_and_sends_nothing_new(world: World) -> None:
+    with pytest.raises(UnreachableError, match="transaction is not confirmed: expected 4 blocks within 5 s, got some"):
+        world.ledger(confirmations=4, send_timeout_s=5).seal(LINK, ZERO)
+    world.stopwatch.plan(5, lambda: world.chain.mine(3))
+    seal = world.ledger(confirmations=4).seal(LINK, ZERO)
+    (link,) = world.links()
+    assert link.transaction == seal.transaction
+    assert world.proxy.asked.count("eth_sendRawTransaction") == 1
+
+
+def test_a_nonce_that_is_taken_before_ours_is_sent_is_left_to_the_other(world: World) -> None:
+    """The node's count lags behind: it names a nonce that was used."""
+    foreign = signed(AGGREGATOR, CHAIN_ID, 0, Request(SITE.address, b""), (21_000, Fees(5 * GWEI, GWEI)))
+    world.chain.ask("eth_sendRawTransaction", "0x" + foreign.raw.hex())
+    answers = iter(["0x0"])
+
+    def lagging(answer: Any) -> Any:
+        return answer | {"result": next(answers, answer["result"])}
+
+    world.proxy.changes["eth_getTransactionCount"] = lagging
+    world.seal(world.ledger(), 1)
+    assert world.has_said("nonce 0 was taken by another transaction")
+    assert len(world.links()) == 1
+
+
 def test_what_too_few_blocks_hold_is_not_read(world: World) -> None:
     world.chain.mine(3)
     world.seal(world.ledger(), 1)
@@ -256,6 +288,7 @@ def test_fees_that_stay_high_end_in_an_error_before_anything_is_sent(world: Worl
     assert _attempts(world) == []
 
 
+@pytest.mark.slow
 def test_a_stuck_transaction_waits_when_a_replacement_would_pass_the_cap(world: World) -> None:
     world.chain.mines_at_once(False)
     world.stopwatch.plan(2, lambda: world.chain.set_base_fee(20 * GWEI))
@@ -293,7 +326,10 @@ def test_a_nonce_that_another_transaction_took_is_left_to_it(world: World) -> No
 # endpoints that fail or lie
 
 
-@pytest.mark.parametrize("fault", ["down", "503", "slow", "foreign"])
+@pytest.mark.parametrize(
+    "fault",
+    ["503", "slow", pytest.param("down", marks=pytest.mark.slow), pytest.param("foreign", marks=pytest.mark.slow)],
+)
 def test_one_endpoint_that_fails_is_passed_over(world: World, fault: str) -> None:
     _break(world.proxy, fault)
     world.seal(world.ledger(world.proxy.url, world.chain.url, request_timeout_s=0.2), 1, 2)
@@ -331,7 +367,12 @@ LIES: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
 }
 
 
-@pytest.mark.parametrize("lie", sorted(LIES))
+QUICK_LIES: Final = ("a head that is not there", "another block", "no logs")
+
+
+@pytest.mark.parametrize(
+    "lie", [*QUICK_LIES, *(pytest.param(lie, marks=pytest.mark.slow) for lie in LIES if lie not in QUICK_LIES)]
+)
 def test_one_of_three_endpoints_that_lies_changes_nothing(world: World, lie: str) -> None:
     method, change = LIES[lie]
     world.proxy.changes[method] = change

@@ -98,15 +98,16 @@ class Sender:
         while True:
             with self._intents.exclusive(shipment.deadline):
                 fallen = self._settled(shipment)
-                found = next(
-                    (i for i in self._intents.of(shipment.account) if i.place is None and i.call == shipment.call), None
-                )
+                intents = self._intents.of(shipment.account)
+                same = [i for i in intents if i.call == shipment.call and not self._is_confirmed(i)]
+                found = same[0] if same else None if fallen else self._new(shipment)
                 if found is not None:
                     return found
-                if not fallen:
-                    return self._new(shipment)
             for intent in fallen:  # what comes next may rest on them
                 self._confirmed(shipment, intent)
+
+    def _is_confirmed(self, intent: Intent) -> bool:
+        return intent.place is not None and self._chain.is_deep(intent.place, self._rules.confirmations)
 
     def _settled(self, shipment: _Shipment) -> list[Intent]:
         """Send what is journaled and not in the chain; return what had been in it and fell out."""
@@ -127,7 +128,8 @@ class Sender:
                 self._broadcast_again(intent)
         return fallen
 
-    def _new(self, shipment: _Shipment) -> Intent:
+    def _new(self, shipment: _Shipment) -> Intent | None:
+        """Journal and send under the next nonce; return None if it is another's by now."""
         gas = self._chain.gas(shipment.contract, shipment.parameters()) * (100 + _SPARE_GAS_PERCENT) // 100
         pending = self._chain.count(shipment.signer.address, "pending")
         nonces = [intent.nonce for intent in self._intents.of(shipment.account)]
@@ -140,9 +142,14 @@ class Sender:
         try:
             self._chain.broadcast(attempt)
         except RejectedTransactionError:
-            if not self._chain.is_known(attempt):
-                self._intents.remove(shipment.account, nonce)
+            if self._chain.is_known(attempt):
+                return intent
+            self._intents.remove(shipment.account, nonce)
+            if self._chain.count(shipment.signer.address, "latest") <= nonce or shipment.deadline.is_past():
                 raise
+            self._say_once(f"nonce {nonce} was taken by another transaction: the next one is tried")
+            shipment.deadline.wait(self._rules.poll_s)
+            return None
         return intent
 
     def _fill(self, shipment: _Shipment, nonce: int) -> None:
@@ -209,10 +216,8 @@ class Sender:
         elif now - watch.looked_at >= self._rules.resend_after_s:
             watch.looked_at = now
             if not any(self._chain.is_known(attempt) for attempt in watch.intent.attempts):
-                was_passed, watch.is_passed = (
-                    watch.is_passed,
-                    self._chain.count(shipment.signer.address, "latest") > watch.intent.nonce,
-                )
+                was_passed = watch.is_passed
+                watch.is_passed = self._chain.count(shipment.signer.address, "latest") > watch.intent.nonce
                 if was_passed and watch.is_passed:  # twice, because receipts lag behind the nonce
                     return True
                 self._broadcast_again(watch.intent)
@@ -224,6 +229,9 @@ class Sender:
     def _hurry(self, shipment: _Shipment, intent: Intent) -> None:
         """Offer more for a stuck transaction, as far as the cap allows, and fill the nonces that hold it up."""
         with self._intents.exclusive(shipment.deadline):
+            present = self._intents.find(shipment.account, intent.nonce)
+            if present is None or len(present.attempts) > len(intent.attempts):
+                return  # another process saw to it
             taken = {each.nonce for each in self._intents.of(shipment.account)}
             for gap in sorted(set(range(self._chain.count(shipment.signer.address, "pending"), intent.nonce)) - taken):
                 self._fill(shipment, gap)

@@ -156,8 +156,13 @@ def test_a_key_without_funds_is_refused_in_one_line(contracts: Deployed) -> None
 
 
 def test_an_error_of_the_node_is_one_of_ours(contracts: Deployed) -> None:
-    underpriced = _error(-32000, "replacement transaction underpriced")
-    node = Node(Web3(Altered(contracts, eth_sendRawTransaction=underpriced, eth_getTransactionByHash=_result(None))))
+    class Refusing(EmbeddedProvider):
+        def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+            if method == "eth_sendRawTransaction":
+                return {"jsonrpc": "2.0", "id": 1, "error": {"code": -32000, "message": "transaction underpriced"}}
+            return super().make_request(method, params)
+
+    node = Node(Web3(Refusing(contracts.chain)))
     with pytest.raises(RejectedTransactionError, match="underpriced"):
         EvmRegistry(node, contracts.identity, OPERATOR).add_organisation(b"\x01" * 32, SITE.address)
 
