@@ -26,7 +26,7 @@ from typing import Final, Protocol
 
 from fedchain.adapters.files import create_file, explained, make_folder, write_all
 from fedchain.adapters.log.entries import LOG_FORMAT, Body, Entry, LogTerms
-from fedchain.adapters.log.state import LogState, Signed, Step, check_head, written
+from fedchain.adapters.log.state import Change, LogState, Signed, check_head, written
 from fedchain.core.digest import Digest, tagged
 from fedchain.core.eip712 import signing_digest
 from fedchain.core.errors import FedchainError, FormatError, InputError, IntegrityError, RejectedTransactionError
@@ -125,7 +125,7 @@ class LogWriter:
         """Return the state after every entry."""
         return self._state
 
-    def append(self, writer: Signer, body: Body, authority: bytes = b"") -> Step:
+    def append(self, writer: Signer, body: Body, authority: bytes = b"") -> Change:
         """Add an entry in the name of a writer, durably before it returns.
 
         Raises:
@@ -138,11 +138,11 @@ class LogWriter:
             if self._is_broken:
                 raise InputError(f"{self._path} failed before", remedy="repeat the command to resume")
             at = max(self._clock.now(), self._state.last_at + 1)
-            frame, step, signature = _framed(self._state, self._key, writer, at, (body, authority))
+            frame, change, signature = _framed(self._state, self._key, writer, at, (body, authority))
             self._write(frame)
             self._size += len(frame)
-            self._state.take(step, signature)
-            return step
+            self._state.take(change, signature)
+            return change
 
     def close(self) -> None:
         """Give the file back; appending is over."""
@@ -217,26 +217,26 @@ def take_frames(path: Path, state: LogState, data: bytes, offset: int) -> int:
 
 def _framed(
     state: LogState, key: Signer, writer: Signer, at: int, content: tuple[Body, bytes]
-) -> tuple[bytes, Step, bytes]:
+) -> tuple[bytes, Change, bytes]:
     """Return the next frame, what it changes, and the signature under the tree head after it."""
     body, authority = content
     draft = written(body, index=state.tree.size, at=at, authority=authority)
     try:
         statement = draft.statement(state.tree.root())
         entry = replace(draft, writer_signature=writer.sign(signing_digest(state.domain, statement)))
-        step = state.step(entry)
+        change = state.change(entry)
     except IntegrityError as error:
         raise RejectedTransactionError(f"refused: {error}") from error
-    signature = key.sign(signing_digest(state.domain, step.head))
+    signature = key.sign(signing_digest(state.domain, change.head))
     payload = entry.to_bytes() + signature
-    return _FRAME.pack(len(payload), _check(state.tree.root(), len(payload))) + payload, step, signature
+    return _FRAME.pack(len(payload), _check(state.tree.root(), len(payload))) + payload, change, signature
 
 
 def _take(state: LogState, payload: bytes) -> None:
     entry, signature = Entry.from_bytes(payload[:-SIGNATURE_SIZE]), payload[-SIGNATURE_SIZE:]
-    step = state.step(entry)
-    check_head(state.domain, Signed(step.head, signature))
-    state.take(step, signature)
+    change = state.change(entry)
+    check_head(state.domain, Signed(change.head, signature))
+    state.take(change, signature)
 
 
 def _terms(path: Path, state: LogState) -> LogTerms:

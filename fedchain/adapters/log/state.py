@@ -31,7 +31,7 @@ class Signed:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Change:
     """What one more entry changes: `registry` is None where it stays; the first entry has no event."""
 
     leaf: Digest
@@ -71,7 +71,7 @@ class LogState:
         """The time of the last entry; 0 in an empty log."""
         return self.heads[-1].head.at if self.heads else 0
 
-    def step(self, entry: Entry) -> Step:
+    def change(self, entry: Entry) -> Change:
         """Return what the entry would change, by the rules.
 
         Raises:
@@ -89,29 +89,30 @@ class LogState:
             case LogTerms() as first:
                 _require(terms is None, "the terms once, as the first entry")
                 self._check_terms(first, writer)
-                return Step(leaf, tree, entry.at, None, None, first)
+                return Change(leaf, tree, entry.at, None, None, first)
             case _ if terms is None:
                 raise IntegrityError("log entry", expected="the terms first", got=type(entry.body).__name__)
             case LogLink() as link:
                 _require(not entry.authority, "no second signature under a link")
-                return Step(leaf, tree, entry.at, self._sealed(link, entry.at, leaf, writer, terms), None, terms)
+                return Change(leaf, tree, entry.at, self._sealed(link, entry.at, leaf, writer, terms), None, terms)
             case message:
                 registry = self._acted(message, entry, writer, terms)
                 action = RegistryEvent(message, entry.authority, entry.at, leaf)
-                return Step(leaf, tree, entry.at, action, registry, terms)
+                return Change(leaf, tree, entry.at, action, registry, terms)
 
-    def take(self, step: Step, signature: bytes) -> None:
-        """Take a step; `signature` is the log key's over the tree head after it."""
-        self.terms, self.tree = step.terms, step.tree
-        self.registry = step.registry or self.registry
-        self.leaves.append(step.leaf)
-        self.heads.append(Signed(step.head, signature))
-        if step.event is not None:
-            self.events.append(step.event)
-        if isinstance(step.event, LinkEvent):
-            link, closed = step.event.link, step.event.link.kind is LinkKind.CLOSED
-            self.links[link.run, link.round] = step.event
-            self.slots[link.run] = head_slot(link.round, step.event.round_hash, closed=closed)
+    def take(self, change: Change, signature: bytes) -> None:
+        """Make a change; `signature` is the log key's over the tree head after it."""
+        self.terms, self.tree = change.terms, change.tree
+        if change.registry is not None:
+            self.registry = change.registry
+        self.leaves.append(change.leaf)
+        self.heads.append(Signed(change.head, signature))
+        if change.event is not None:
+            self.events.append(change.event)
+        if isinstance(change.event, LinkEvent):
+            link, closed = change.event.link, change.event.link.kind is LinkKind.CLOSED
+            self.links[link.run, link.round] = change.event
+            self.slots[link.run] = head_slot(link.round, change.event.round_hash, closed=closed)
 
     def _check_terms(self, terms: LogTerms, writer: bytes) -> None:
         _require(terms.format == LOG_FORMAT, f"the format {LOG_FORMAT}")
