@@ -26,7 +26,7 @@ from fedchain.core.manifest import (
 )
 from fedchain.core.policy import DataPolicy
 from fedchain.core.privacy import MICRO, Release, batches_per_epoch, merged, micro_epsilon
-from fedchain.core.scoring import STATISTIC, ValidationSet, validation_digest
+from fedchain.core.scoring import STATISTIC, ValidationSet, validation_digest, value
 from fedchain.core.task import LocalTraining
 from fedchain.core.tensors import FloatTensors, TensorSchema, encode, model_digest
 from fedchain.ports.ledger import LedgerIdentity
@@ -155,6 +155,7 @@ def _terms(new: NewRun, encoding: FixedPoint, store: ArtifactStore) -> RewardTer
                 expected="no donated rows", got=each.labels.size, remedy="choose rewards=off",
             )  # fmt: skip
     rows = validation_set(donations, encoding)
+    value(encoding.quantise(new.initial), rows, encoding.fraction_bits)  # a model that cannot be scored is refused now
     data = rows.to_bytes()
     return RewardTerms(
         statistic=STATISTIC,

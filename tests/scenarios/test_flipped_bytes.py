@@ -116,6 +116,8 @@ def dependents(history: History) -> dict[str, Places]:
             manifest.base_model.cid, manifest.model.cid, *(each.policy.cid for each in run.cohort),
             *(each.payload_cid for each in manifest.accepted), *(each.evidence_cid for each in manifest.rejected),
         ]  # fmt: skip
+        if run.rewards is not None and manifest.round == 1:  # looked at once a run
+            named.append(run.rewards.validation.cid)
         for cid in named:
             found.setdefault(cid, set()).add((manifest.run.hex(), manifest.round))
     return found

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tests.scenarios.federation
 from fedchain.core.aggregation import ExactSum
 from fedchain.core.cid import Cid
 from fedchain.core.envelope import Envelope
-from fedchain.core.errors import IntegrityError, PolicyError
+from fedchain.core.errors import InputError, IntegrityError, PolicyError
 from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.manifest import ArtifactRef, RewardTerms, RunManifest
 from fedchain.core.policy import GrantKind
@@ -22,7 +23,7 @@ from fedchain.core.task import Task
 from fedchain.core.tensors import IntTensors, TensorSchema, decode, encode
 from fedchain.ports.cohort import Reply
 from fedchain.workflow.rewards import read_validation
-from tests.scenarios.federation import REWARDS, RUN, Federation, Setup, federation
+from tests.scenarios.federation import INITIAL, REWARDS, RUN, Federation, Setup, federation
 from tests.workflow.drafts import Draft
 from tests.workflow.forgery import damage, lose, rewrite_plan
 
@@ -214,6 +215,17 @@ def test_the_donated_rows_are_in_the_store_with_their_donors_and_counts() -> Non
 def test_a_donation_that_the_policy_does_not_allow_is_refused() -> None:
     with pytest.raises(PolicyError, match="lets no row leave in plain"):
         federation(replace(PAID, allows_unprotected=False, grant=GrantKind.LIFETIME))
+
+
+def test_a_run_whose_model_cannot_be_scored_or_that_has_no_donor_is_refused_before_it_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(tests.scenarios.federation, "SCORABLE", INITIAL)
+        with pytest.raises(InputError, match="cannot be scored"):
+            federation(PAID)
+    with pytest.raises(PolicyError, match="need donated rows"):
+        federation(replace(PAID, sites=0, min_clients=0))
 
 
 def alter_terms(new: Federation, **changes: Any) -> None:
