@@ -95,7 +95,7 @@ def _shown(value: object) -> str:
 
 @functools.cache
 def contract(name: str) -> Contract:
-    """Return one of the shipped contracts: FedRegistry or RoundLedger."""
+    """Return one of the shipped contracts, such as FedRegistry or RoundLedger."""
     text = resources.files("fedchain.adapters.evm").joinpath("artifacts", f"{name}.json").read_text("utf-8")
     artifact = json.loads(text)
     items: dict[str, list[dict[str, Any]]] = {"function": [], "event": [], "error": [], "constructor": []}
