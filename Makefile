@@ -22,7 +22,7 @@ PACKAGES := fedchain clients server conf experiments tests scripts
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-slow check format lint types imports contracts readme fix bench lock clean
+.PHONY: help install demo test test-slow check format lint types imports contracts forge readme fix bench lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r target what; do \
@@ -35,7 +35,7 @@ demo: $(INSTALLED) ## train over four hospitals, seal every round, then verify t
 	$(VENV)/bin/fedchain run experiment=heart --home .fedchain
 	$(VENV)/bin/fedchain verify --trust .fedchain/trust.json --home .fedchain
 
-test: check ## check, then every test but the slow ones
+test: check forge ## check, then every test but the slow ones
 	$(RUN) pytest -n $(WORKERS) --dist worksteal -m "not slow" --ignore=tests/test_readme.py
 
 test-slow: $(INSTALLED) $(SOLC) ## the slow tests
@@ -58,6 +58,11 @@ imports: $(INSTALLED)
 
 contracts: $(SOLC)
 	$(NODE) node contracts/compile.mjs --check
+
+forge: $(SOLC) ## the contracts' own tests, fuzzing, invariants and gas
+	cd contracts && FORGE_SNAPSHOT_CHECK=true FORGE_SNAPSHOT_EMIT=false \
+		../$(NODE) node_modules/@foundry-rs/forge-*/bin/forge test --summary
+	$(NODE) node contracts/gas.mjs --check
 
 readme: $(INSTALLED)
 	$(RUN) pytest -q tests/test_readme.py

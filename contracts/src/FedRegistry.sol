@@ -2,11 +2,10 @@
 pragma solidity 0.8.37;
 
 import {AccessControl} from "@openzeppelin/contracts/access/AccessControl.sol";
-import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
-import {P256} from "@openzeppelin/contracts/utils/cryptography/P256.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {IFedRegistry} from "./interfaces/IFedRegistry.sol";
+import {Statements} from "./Statements.sol";
 
 /// @title The registry of one federation; IFedRegistry documents it
 contract FedRegistry is IFedRegistry, AccessControl, EIP712 {
@@ -100,7 +99,8 @@ contract FedRegistry is IFedRegistry, AccessControl, EIP712 {
         );
         _verify(message.organisation, message.nonce, structHash, signature);
         bytes32 digest = _possession(message.organisation, message.device);
-        if (!_isSignedBy(message.device, digest, message.possession)) revert NotPossessed(message.device);
+        // A device is a bare key, never a contract.
+        if (!Statements.isByKey(message.device, digest, message.possession)) revert NotPossessed(message.device);
 
         _devices[message.device] = Device({
             organisation: message.organisation,
@@ -227,18 +227,6 @@ contract FedRegistry is IFedRegistry, AccessControl, EIP712 {
 
     function _possession(bytes32 organisation, address key) private view returns (bytes32) {
         return _hashTypedDataV4(keccak256(abi.encode(KEY_POSSESSION, organisation, key)));
-    }
-
-    /// @dev A device is a bare key of either curve, never a contract. Both libraries refuse an s in the upper half.
-    function _isSignedBy(address device, bytes32 digest, bytes calldata signature) private view returns (bool) {
-        if (signature.length == 128) {
-            bytes32 x = bytes32(signature[64:96]);
-            bytes32 y = bytes32(signature[96:128]);
-            return address(uint160(uint256(keccak256(abi.encode(x, y))))) == device
-                && P256.verify(digest, bytes32(signature[:32]), bytes32(signature[32:64]), x, y);
-        }
-        (address signer, ECDSA.RecoverError failure,) = ECDSA.tryRecoverCalldata(digest, signature);
-        return failure == ECDSA.RecoverError.NoError && signer == device;
     }
 
     function _use(bytes32 organisation, uint64 nonce, bytes32 structHash) private returns (uint64 recordedAt) {

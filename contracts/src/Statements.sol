@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
+import {P256} from "@openzeppelin/contracts/utils/cryptography/P256.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 
 /// @title Signed words (EIP-712) under the name "fedchain", version "1"; docs/format.md has the types
@@ -32,14 +33,25 @@ library Statements {
         return MessageHashUtils.toTypedDataHash(separator, structHash);
     }
 
-    /// @dev A key signs in 65 bytes with s in the lower half; a contract is asked by ERC-1271. The key is tried first:
-    /// looking for code costs 2,600 gas, which most signatures need not pay.
+    /// @dev Either a key's signature, or a contract is asked by ERC-1271. The key is tried first: looking for code costs
+    /// 2,600 gas, which most signatures need not pay.
     function check(address signer, bytes32 hash, bytes calldata signature) internal view {
         if (signature.length > MAX_SIGNATURE_SIZE) revert SignatureTooLong(MAX_SIGNATURE_SIZE, signature.length);
-        (address recovered, ECDSA.RecoverError failure,) = ECDSA.tryRecoverCalldata(hash, signature);
-        bool isHis = failure == ECDSA.RecoverError.NoError && recovered == signer;
-        if (!isHis && !SignatureChecker.isValidERC1271SignatureNowCalldata(signer, hash, signature)) {
+        if (!isByKey(signer, hash, signature) && !SignatureChecker.isValidERC1271SignatureNowCalldata(signer, hash, signature)) {
             revert WrongSignature(signer);
         }
+    }
+
+    /// @notice Whether a bare key signed: secp256k1 in 65 bytes r || s || v, or P-256 in 128 bytes r || s || x || y, whose
+    /// address is that of keccak256(x || y). Both libraries refuse an s in the upper half.
+    function isByKey(address signer, bytes32 hash, bytes calldata signature) internal view returns (bool) {
+        if (signature.length == 128) {
+            bytes32 x = bytes32(signature[64:96]);
+            bytes32 y = bytes32(signature[96:128]);
+            return address(uint160(uint256(keccak256(abi.encode(x, y))))) == signer
+                && P256.verify(hash, bytes32(signature[:32]), bytes32(signature[32:64]), x, y);
+        }
+        (address recovered, ECDSA.RecoverError failure,) = ECDSA.tryRecoverCalldata(hash, signature);
+        return failure == ECDSA.RecoverError.NoError && recovered == signer;
     }
 }

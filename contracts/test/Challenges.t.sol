@@ -10,6 +10,8 @@ import {Wallet} from "./Wallets.sol";
 contract CoSigningTest is Record {
     uint256 private constant ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141;
 
+    uint256 private constant P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551;
+
     event CoSigned(
         bytes32 indexed run, uint64 indexed round, address indexed signer, bytes32 roundHash, bytes signature
     );
@@ -17,6 +19,35 @@ contract CoSigningTest is Record {
     function test_a_receipt_of_the_head_is_recorded_by_anyone() public {
         sealSome(2);
         cosigned(receiptOf(2, head), none());
+    }
+
+    function test_a_device_of_hardware_co_signs_with_its_p256_key(uint256 secret) public {
+        sealSome(1);
+        (uint256 key, IFedRegistry.Organisation memory site) = (1 + secret % 2 ** 255, registry.organisationOf(SITE));
+        (uint256 x, uint256 y) = vm.publicKeyP256(key);
+        address hardware = address(uint160(uint256(keccak256(abi.encode(x, y)))));
+        bytes memory possession =
+            signedP256(key, typed(address(registry), keccak256(abi.encode(KEY_POSSESSION, SITE, hardware))));
+        vm.prank(site.admin);
+        registry.registerDevice(
+            IFedRegistry.RegisterDevice(SITE, hardware, START, END, 2, possession, site.nonce + 1), ""
+        );
+        IChallenges.RoundReceipt memory receipt = receiptOf(1, head);
+        bytes32 digest = typed(address(rounds), keccak256(abi.encode(ROUND_RECEIPT, receipt)));
+        bytes memory signature = signedP256(key, digest);
+        vm.expectEmit(true, true, true, true, address(challenges));
+        emit CoSigned(RUN, 1, hardware, head, signature);
+        challenges.cosign(receipt, hardware, signature, none());
+        signature[40] ^= 0x01;
+        vm.expectRevert(abi.encodeWithSelector(Statements.WrongSignature.selector, hardware));
+        challenges.cosign(receipt, hardware, signature, none());
+    }
+
+    function signedP256(uint256 key, bytes32 digest) private pure returns (bytes memory) {
+        (bytes32 r, bytes32 s) = vm.signP256(key, digest);
+        if (uint256(s) > P256_ORDER / 2) s = bytes32(P256_ORDER - uint256(s));
+        (uint256 x, uint256 y) = vm.publicKeyP256(key);
+        return abi.encode(r, s, x, y);
     }
 
     function test_a_receipt_of_a_closed_run_is_recorded() public {
