@@ -266,7 +266,7 @@ def test_help_answers_at_once() -> None:
         )
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(times) < 0.3
+    assert min(times) < 0.6
 
 
 def test_help_imports_nothing_heavy() -> None:
