@@ -22,6 +22,7 @@ from fedchain.adapters.log.ledger import LogLedger, LogRegistry
 from fedchain.adapters.log.state import CHAIN_ID as NO_CHAIN
 from fedchain.adapters.system import SystemClock, SystemEntropy
 from fedchain.config import LedgerConfig
+from fedchain.core.digest import hex32
 from fedchain.core.eip712 import signing_digest
 from fedchain.core.errors import InputError
 from fedchain.core.messages import KeyPossession
@@ -33,6 +34,7 @@ from fedchain.workflow.administration import (
     NewKey,
     admin_rotation,
     check_admin,
+    check_registered,
     device_rotation,
     numbered,
     renewals,
@@ -55,9 +57,6 @@ class _Desk:
     admin: FileSigner
     organisation: bytes
     record: Record
-
-    def state(self) -> RegistryState:
-        return RegistryView(self.record.ledger).current()
 
     def identity(self) -> LedgerIdentity:
         return self.record.ledger.identity()
@@ -153,9 +152,7 @@ def rotate_admin(home: Path, request: Request) -> tuple[Done, ...]:
         InputError: if the site is unknown, or the registry has an admin whose key is not here.
     """
     with _desk(home, request) as desk:
-        state = desk.state()
-        if desk.organisation not in state.organisations:
-            check_admin(state, desk.organisation, desk.admin.address)
+        state = _registered(desk)
         keep_organisation(desk.home, request.site, desk.organisation)
         new = _successor(desk, "site", desk.admin)
         if new is None:
@@ -166,8 +163,25 @@ def rotate_admin(home: Path, request: Request) -> tuple[Done, ...]:
 
 
 def _administered(desk: _Desk) -> RegistryState:
-    state = desk.state()
+    state = _registered(desk)
     check_admin(state, desk.organisation, desk.admin.address)
+    return state
+
+
+def _registered(desk: _Desk) -> RegistryState:
+    """Return the registry's state, in which the site's organisation stands.
+
+    Raises:
+        InputError: if it does not, or the key files of two sites were mixed up, so that one would act as the other.
+    """
+    state = RegistryView(desk.record.ledger).current()
+    check_registered(state, desk.organisation)
+    device = state.devices.get(read_signer(key_path(desk.home.keys, "device", desk.request.site)).address)
+    if device is not None and device.organisation != desk.organisation:
+        raise InputError(
+            f"{desk.request.site}'s admin key is another organisation's than its device key",
+            expected=hex32(device.organisation), got=hex32(desk.organisation), remedy="restore the key files",
+        )  # fmt: skip
     return state
 
 
@@ -223,6 +237,6 @@ def _sent_by(home: Home, identity: LedgerIdentity, sender: FileSigner | None) ->
 def _check_funds(chain: EmbeddedChain, sender: FileSigner) -> None:
     if not chain.balance(sender.address, None):
         raise InputError(
-            "the site's key holds no coins to pay for a transaction", got=f"0 of 0x{sender.address.hex()}",
+            "the site's key holds no coins to pay for a transaction", got=f"0 of {hex32(sender.address)}",
             remedy="leave out --direct: the message is relayed, and its authority is the signature all the same",
         )  # fmt: skip

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from fedchain.core.digest import hex32
 from fedchain.core.errors import InputError
 from fedchain.core.messages import ConsentWithdraw, RegisterDevice, RevokeDevice, RotateAdmin
 from fedchain.core.registry import Consent, RegistryState
@@ -68,10 +69,10 @@ def revocation(state: RegistryState, device: bytes, now: int) -> list[Act]:
     """
     registered = state.devices.get(device)
     if registered is None:
-        raise InputError("the device key is not on the registry", got=_hex(device), remedy=RUN_FIRST)
+        raise InputError("the device key is not on the registry", got=hex32(device), remedy=RUN_FIRST)
     if registered.revoked_at is not None:
         raise InputError(
-            "the device key is revoked already", got=f"{_hex(device)}, since the second {registered.revoked_at}",
+            "the device key is revoked already", got=f"{hex32(device)}, since the second {registered.revoked_at}",
             remedy="`fedchain registry rotate-device` registers a fresh one",
         )  # fmt: skip
     return [RevokeDevice(device, min(now, registered.valid_until), 0)]
@@ -90,7 +91,7 @@ def device_rotation(state: RegistryState, organisation: bytes, old: bytes, new: 
     if taken is None:
         missing.append(RegisterDevice(organisation, new.address, now, now + YEAR_S, SOFTWARE_KEY, new.possession, 0))
     elif taken.organisation != organisation:
-        raise InputError("the new device key is another organisation's", got=_hex(taken.organisation))
+        raise InputError("the new device key is another organisation's", got=hex32(taken.organisation))
     return missing
 
 
@@ -107,18 +108,26 @@ def admin_rotation(state: RegistryState, organisation: bytes, old: bytes, new: N
     return [RotateAdmin(organisation, new.address, new.possession, 0)]
 
 
+def check_registered(state: RegistryState, organisation: bytes) -> None:
+    """Check that an organisation is on the registry.
+
+    Raises:
+        InputError: if it is not.
+    """
+    if organisation not in state.organisations:
+        raise InputError("the site is not on the registry", got=hex32(organisation), remedy=RUN_FIRST)
+
+
 def check_admin(state: RegistryState, organisation: bytes, admin: bytes) -> None:
     """Check that a key administers an organisation.
 
     Raises:
-        InputError: if the organisation is not there, or another key does.
+        InputError: if another key does.
     """
-    registered = state.organisations.get(organisation)
-    if registered is None:
-        raise InputError("the site is not on the registry yet", got=_hex(organisation), remedy=RUN_FIRST)
+    registered = state.organisations[organisation]
     if registered != admin:
         raise InputError(
-            "the site's key is not its admin's on the registry", expected=_hex(registered), got=_hex(admin),
+            "the site's key is not its admin's on the registry", expected=hex32(registered), got=hex32(admin),
             remedy="repeat `fedchain registry rotate-admin` if it was interrupted, else restore the key",
         )  # fmt: skip
 
@@ -133,20 +142,16 @@ def _datasets(state: RegistryState, organisation: bytes, only: bytes | None) -> 
     if only is None:
         return own
     if only not in own:
-        raise InputError("--dataset", expected=f"one of {_listed(own)}", got=_hex(only))
+        raise InputError("--dataset", expected=f"one of {_listed(own)}", got=hex32(only))
     return [only]
 
 
 def _nothing_stands(consents: dict[bytes, Consent]) -> InputError:
     if not consents:
         return InputError("nothing to withdraw", expected="a consent", got="none", remedy=RUN_FIRST)
-    since = ", ".join(f"{_hex(each)} since the second {consent.withdrawn_at}" for each, consent in consents.items())
+    since = ", ".join(f"{hex32(each)} since the second {consent.withdrawn_at}" for each, consent in consents.items())
     return InputError("nothing to withdraw", expected="a consent that stands", got=f"withdrawn: {since}")
 
 
 def _listed(values: Sequence[bytes]) -> str:
-    return ", ".join(map(_hex, values)) or "none"
-
-
-def _hex(value: bytes) -> str:
-    return "0x" + value.hex()
+    return ", ".join(map(hex32, values)) or "none"

@@ -21,7 +21,7 @@ from fedchain.cli.main import main
 from fedchain.config import LedgerConfig
 from fedchain.core.errors import InputError
 from fedchain.core.messages import ConsentWithdraw
-from fedchain.wiring.parties import Record
+from fedchain.wiring.parties import Record, written_ledger
 from fedchain.wiring.registry import grant, overview, rotate_admin, rotate_device, withdraw
 from fedchain.workflow.registry_entries import DatasetEntry, Order, OrganisationEntry, Request
 from tests.doubles.power import PowerCutError
@@ -141,12 +141,11 @@ class _Mortal:
 def test_a_rotation_that_was_cut_is_finished_by_the_same_command(
     count: int, is_taken: bool, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    genuine = fedchain.wiring.registry.written_ledger
     (old,) = entry(home).devices
 
     @contextmanager
     def mortal(*arguments: Any) -> Iterator[Record]:
-        with genuine(*arguments) as record:
+        with written_ledger(*arguments) as record:
             yield Record(record.ledger, _Mortal(record, count, is_taken))
 
     with monkeypatch.context() as patch:
@@ -225,10 +224,12 @@ def test_bad_input_changes_nothing(home: Path, capsys: pytest.CaptureFixture[str
     assert main(["registry", "grant", SITE, "--dataset", "ab" * 32, "--home", str(home)]) == Exit.INPUT
     assert "--dataset: expected one of 0x" in capsys.readouterr().err
     key = key_path(Home(home).keys, "site", SITE)
-    key.write_bytes(key_path(Home(home).keys, "site", "cleveland").read_bytes())
-    for verb in ("withdraw", "grant", "revoke-device", "rotate-device", "rotate-admin"):
-        assert main(["registry", verb, SITE, "--home", str(home)]) == Exit.INPUT
-        assert "not on the registry" in capsys.readouterr().err
+    neighbours = key_path(Home(home).keys, "site", "cleveland").read_bytes()
+    for content, part in ((b"01" * 32 + b"\n", "not on the registry"), (neighbours, "is another organisation's")):
+        key.write_bytes(content)
+        for verb in ("withdraw", "grant", "revoke-device", "rotate-device", "rotate-admin"):
+            assert main(["registry", verb, SITE, "--home", str(home)]) == Exit.INPUT
+            assert part in capsys.readouterr().err
     assert overview(home).head == before
     assert not key_path(Home(home).keys, "next-device", SITE).exists()
 
