@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from fedchain.adapters.files import create_file, explained, make_folder
+from fedchain.adapters.files import create_file, explained, make_folder, replace_file, sync_folder
 from fedchain.adapters.home import plain_name
 from fedchain.core import signatures
 from fedchain.core.digest import DIGEST_SIZE, Digest
@@ -53,6 +53,40 @@ def make_signer(keys: Path, role: str, name: str, entropy: Entropy) -> FileSigne
         make_folder(path.parent)
         create_file(path, entropy.secret(DIGEST_SIZE).hex().encode() + b"\n")
     return read_signer(path)
+
+
+def successor_path(keys: Path, role: str, name: str) -> Path:
+    """Return the file of the key that is to follow a key."""
+    return key_path(keys, f"next-{role}", name)
+
+
+def make_successor(keys: Path, role: str, name: str, entropy: Entropy) -> FileSigner:
+    """Read the key that is to follow a key, drawing it first if there is none.
+
+    Raises:
+        InputError: as `make_signer`.
+    """
+    return make_signer(keys, f"next-{role}", name, entropy)
+
+
+def succeed(keys: Path, role: str, name: str) -> None:
+    """Put a key's successor in its place; the old key is kept in `keys/retired/<name>/<role>-<address>.key`.
+
+    At every moment each of the two secrets lies in a file; after a crash, calling it again finishes.
+
+    Raises:
+        InputError: if there is no successor, or a file cannot be written or read.
+    """
+    path, successor = key_path(keys, role, name), successor_path(keys, role, name)
+    old, new = read_signer(path), read_signer(successor)
+    if old.address != new.address:
+        retired = key_path(keys / "retired", name, f"{role}-{old.address.hex()}")
+        make_folder(retired.parent)
+        create_file(retired, path.read_bytes())
+        replace_file(path, successor.read_bytes())
+    with explained(successor):
+        successor.unlink()
+        sync_folder(successor.parent)
 
 
 def read_signer(path: Path) -> FileSigner:

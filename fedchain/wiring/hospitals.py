@@ -22,11 +22,12 @@ from fedchain.adapters.training.accounting import PrvAccountant
 from fedchain.adapters.training.evaluation import Metrics, evaluate, predict
 from fedchain.adapters.training.trainer import TorchTrainer
 from fedchain.config import DataConfig
-from fedchain.core.digest import commitment, tagged
+from fedchain.core.digest import commitment
 from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.task import LocalTraining
 from fedchain.core.tensors import decode
 from fedchain.ports.ledger import LedgerIdentity
+from fedchain.wiring.organisations import organisation_of
 from fedchain.workflow.enrolment import Applicant
 from fedchain.workflow.planning import Donation
 from fedchain.workflow.site import Site, SiteDataset
@@ -68,7 +69,7 @@ def admit(partition: Partition, home: Home, identity: LedgerIdentity, aggregator
     dataset = dataset_of(partition, state)
     applicant = Applicant(
         name=partition.name,
-        organisation=tagged("organisation", admin.address),
+        organisation=organisation_of(home, partition.name, admin.address),
         admin=admin,
         device_key=device,
         dataset=dataset,

@@ -104,7 +104,10 @@ def _grant(federation: bytes, applicant: Applicant, now: int) -> ConsentGrant:
 def _check(state: RegistryState, applicant: Applicant) -> None:
     """Refuse an applicant under whose identifiers the registry holds something else."""
     if state.organisations[applicant.organisation] != applicant.admin.address:
-        raise InputError(f"the registry holds {applicant.name}'s organisation with another admin")
+        raise InputError(
+            f"the registry holds {applicant.name}'s organisation with another admin",
+            remedy="if a rotation of its key was interrupted, repeat `fedchain registry rotate-admin`",
+        )
     device = state.devices.get(applicant.device)
     if device is not None and device.organisation != applicant.organisation:
         raise InputError(f"the registry holds {applicant.name}'s device under another organisation")
