@@ -41,19 +41,19 @@ ACTS: Final = {
     "status": "show where versions stand",
 }
 DETAILS: Final = {
-    "register": "Submits the newest model of a run, or the model with this CID or digest, as the first hospital of this\n"
-    "home, and brings it into review. The first time, the registry of models is put on the ledger and reviewers are\n"
-    "named. After a disposition the same command opens the review again.",
-    "approve": "Signs an approval. It waits under the home until the approvals of every required role are there; then\n"
-    "all are sent in one transaction. Exit code 4 while one is missing, and for a tainted version.",
-    "reject": "Signs that a version in review goes back to its organisation; it takes as many reviewers as an approval.",
-    "suspend": "Suspends an approved version at once; one reviewer is enough. It takes new approvals to release it\n"
-    "again.",
-    "dispose": "Signs that a version may be reviewed again although consent for a dataset behind it was withdrawn. The\n"
-    "taint is recorded on the ledger first, where it is not. With the last vote the version is a candidate again: it\n"
-    "is released only after a new review. Exit code 4 while a vote is missing.",
-    "status": "Shows one version or all: its state, what is missing, and which withdrawn datasets taint it. Exit code 4\n"
-    "if the one that is asked for is not released.",
+    "register": "Submits the newest model of a run, or the model with this CID or digest, as the first hospital of\n"
+    "this home, and brings it into review. The first time, the registry of models is put on the ledger and reviewers\n"
+    "are named. After a disposition the same command opens the review again.",
+    "approve": "Signs an approval. It waits under the home until those of every required role are there; then all are\n"
+    "sent in one transaction. Exit code 4 while one is missing, and for a tainted version.",
+    "reject": "Signs that a version in review goes back to its organisation. It takes as many reviewers as an\n"
+    "approval.",
+    "suspend": "Suspends an approved version at once; one reviewer is enough. It takes new approvals to release it.",
+    "dispose": "Signs that a version may be reviewed again although consent for a dataset behind it was withdrawn.\n"
+    "The taint is recorded on the ledger first, where it is not. With the last vote the version is a candidate again:\n"
+    "it is released only after a new review. Exit code 4 while a vote is missing.",
+    "status": "Shows one version or all: its state, what is missing, and which withdrawn datasets taint it. Exit code\n"
+    "4 if the one that is asked for is not released.",
 }
 _DECISIONS: Final = {"approve": Decision.APPROVE, "reject": Decision.SEND_BACK, "suspend": Decision.SUSPEND}
 
@@ -78,6 +78,8 @@ def add_parser(verbs: Verbs) -> None:
         act.set_defaults(handler=_handler_of(name))
         if name == "status":
             act.add_argument("model", metavar="MODEL", nargs="?", default="", help=f"{_MODEL} (default: all)")
+        elif name == "register":
+            act.add_argument("model", metavar="MODEL", help="a run (its newest model), or the CID or digest of a model")
         else:
             act.add_argument("model", metavar="MODEL", help=_MODEL)
         if name not in ("register", "status"):
@@ -148,7 +150,7 @@ def _show(screen: Screen, each: ModelSummary) -> None:
     if each.missing:
         screen.line(f"Missing     {each.missing}")
     for taint in each.taints:
-        decided = "" if taint in each.open_taints else "; its reviewers have disposed of it, or it is not in force yet"
+        decided = "" if taint in each.open_taints else "; its reviewers have disposed of it"
         screen.line(f"Tainted     by {taint_text(taint)}{decided}")
     screen.line()
 

@@ -130,7 +130,7 @@ def dispose(home: Path, announce: Announce, model: str, dataset: str, ballot: tu
             raise InputError("--dataset", expected=f"a withdrawn dataset behind the version: {known}", got=dataset[:80])
         name = bytes.fromhex(wanted)
         descent = next(each for each in desk.ancestry.descents(desk.name) if name in each.datasets)
-        box, voter = BallotBox(desk.home, desk.name, f"dispose-{wanted}"), _voter(desk.home, *ballot)
+        box, voter = BallotBox(desk.home, desk.name, wanted), _voter(desk.home, *ballot)
         found = _ballots(desk, announce).dispose(desk.name, name, voter, box.votes(), descent)
         box.keep(found.votes)
     return found

@@ -131,13 +131,8 @@ class Ballots:
         return "" if len(votes) >= terms.quorum else f"{len(votes)} of {terms.quorum} votes"
 
     def open_taints(self, name: bytes, taints: Sequence[Taint]) -> tuple[Taint, ...]:
-        """Return the taints that are in force and have no disposition."""
-        now = self.clock.now()
-        return tuple(
-            each
-            for each in taints
-            if each.since <= now and not self.registry.is_disposed(name, bytes.fromhex(each.dataset))
-        )
+        """Return the taints without a disposition. One that is announced for later counts, too: approvals last."""
+        return tuple(each for each in taints if not self.registry.is_disposed(name, bytes.fromhex(each.dataset)))
 
     def _refuse_tainted(self, name: bytes, status: VersionStatus, taints: Sequence[Taint]) -> None:
         left = self.open_taints(name, taints)

@@ -135,7 +135,7 @@ class RewardOverview:
 class ModelSummary:
     """One version; ids are hex, times seconds. `missing` says what an open review lacks, empty where none is open.
 
-    `open_taints` are those in force without a disposition: they block approvals.
+    `open_taints` are those without a disposition: they block approvals.
     """
 
     version: str

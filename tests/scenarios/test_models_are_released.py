@@ -9,9 +9,9 @@ import pytest
 
 from fedchain.cli.main import main
 from fedchain.core.errors import InputError, PolicyError
-from fedchain.core.lineage import Lineage
+from fedchain.core.lineage import Verdict
 from fedchain.core.releases import Decision
-from fedchain.ports.watcher import Event, RoundSealed
+from fedchain.ports.watcher import Event, RoundEnded
 from fedchain.wiring.releases import dispose, register, status, vote
 from fedchain.workflow.releases import Signing
 from fedchain.workflow.summary import ModelSummary
@@ -22,6 +22,15 @@ pytestmark = pytest.mark.slow
 
 def say_nothing(_: Signing) -> None:
     """Nobody listens."""
+
+
+class StoppedError(Exception):
+    """Somebody stopped the run."""
+
+
+def stop_after_the_first(event: Event) -> None:
+    if isinstance(event, RoundEnded) and event.round == 1:
+        raise StoppedError
 
 
 def only(home: Path) -> ModelSummary:
@@ -64,18 +73,23 @@ def test_a_model_is_released_by_every_required_reviewer_and_no_other(tmp_path: P
 def test_withdrawing_a_dataset_mid_run_taints_its_descendants_and_blocks_approvals(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def withdraw_after_the_first(event: Event) -> None:
-        if isinstance(event, RoundSealed) and event.round == 1:
-            withdrawn.append(True)
-
-    withdrawn: list[bool] = []
-    run = run_quietly(SMALL, tmp_path, withdraw_after_the_first).hex()
-    register(tmp_path, say_nothing, run)
+    with pytest.raises(StoppedError):
+        run_quietly(SMALL, tmp_path, stop_after_the_first)
     withdraw_consent(tmp_path, "cleveland")
-    lineage: Lineage = check(tmp_path, trusted=False)
-    tainted = [each for each in lineage.rounds if each.taints]
-    assert [each.round for each in tainted] == [1, 2, 3]
-    (dataset,) = {taint.dataset for each in tainted for taint in each.taints}
+    run = run_quietly(SMALL, tmp_path).hex()
+    lineage = check(tmp_path, trusted=True)
+    assert (lineage.verdict, [each.kind for each in lineage.rounds]) == (
+        Verdict.VERIFIED,
+        ["sealed", "sealed", "closed"],
+    )
+    (dataset,) = {taint.dataset for each in lineage.rounds for taint in each.taints}
+    assert all(each.taints for each in lineage.rounds), "round 1 holds its update, the others descend from it"
+    trained = [{part.dataset for part in each.contributions} for each in lineage.rounds[:2]]
+    assert [dataset in each for each in trained] == [True, False]
+    assert main(["lineage", "--home", str(tmp_path)]) == 3
+    assert "Withdrawn datasets" in capsys.readouterr().out
+
+    register(tmp_path, say_nothing, run)
     with pytest.raises(PolicyError, match="tainted"):
         approve(tmp_path, run, "clinical")
     assert main(["model", "approve", run, "--as", "clinical", "--home", str(tmp_path)]) == 4
