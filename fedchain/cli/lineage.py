@@ -12,7 +12,7 @@ from fedchain.cli import audit
 from fedchain.cli.arguments import Pins, Verbs, add_pins, add_verb, home_of, pins_of
 from fedchain.cli.exits import Exit, exit_of_verdict
 from fedchain.cli.screen import Screen
-from fedchain.cli.text import epsilon_number, epsilon_text, hex_id, short
+from fedchain.cli.text import epsilon_number, epsilon_text, hex_id, short, time_text
 from fedchain.cli.verify import Verify, recorded_lineage
 from fedchain.core.errors import InputError
 from fedchain.core.lineage import ClaimLevel, Contribution, Lineage, LineageRound
@@ -34,10 +34,13 @@ CLAIMS: Final = {
     "lifetime epsilon": "update",
     "rejections": "rejection",
     "donated rows": "validation",
+    "withdrawn datasets": "registry",
 }
 """Which claim of the verifier stands behind each item. Lifetime totals are recomputed at the end of each run only."""
 
 DONATED: Final = "stored in plain, excluded from training, used to score updates"
+
+TAINTED: Final = "these rounds' models hold updates of datasets whose consent was withdrawn, or descend from one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +123,19 @@ def _show(screen: Screen, found: Lineage, rounds: Sequence[LineageRound]) -> Non
         screen.table(
             f"{_title('Donated rows', found, rounds, ('donated rows',))}: {DONATED}", ["client", "rows"], donated
         )
+    _show_taints(screen, found, rounds)
     rejected = [[str(each.round), reason] for each in rounds for reason in each.rejections]
     if rejected:
         screen.table(_title("Rejected replies", found, rounds, ("rejections",)), ["round", "reason"], rejected)
+
+
+def _show_taints(screen: Screen, found: Lineage, rounds: Sequence[LineageRound]) -> None:
+    tainted = [
+        [str(each.round), hex_id(taint.dataset), time_text(taint.since)] for each in rounds for taint in each.taints
+    ]
+    if tainted:
+        title = f"{_title('Withdrawn datasets', found, rounds, ('withdrawn datasets',))}: {TAINTED}"
+        screen.table(title, ["tainted round", "dataset", "withdrawn from"], tainted)
 
 
 def _title(name: str, found: Lineage, rounds: Sequence[LineageRound], items: Sequence[str]) -> str:
@@ -159,6 +172,7 @@ def _round(each: LineageRound) -> dict[str, object]:
         "contributions": [_contribution(part) for part in each.contributions],
         "rejections": list(each.rejections),
         "donated": {hex_id(one.client): one.rows for one in each.donated},
+        "taints": [{"dataset": hex_id(taint.dataset), "since": taint.since} for taint in each.taints],
     }
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NoReturn, Protocol, TextIO
 
 from fedchain import __version__
-from fedchain.cli import lineage, registry, rewards, run, runs, verify
+from fedchain.cli import lineage, model, registry, rewards, run, runs, verify
 from fedchain.cli.arguments import Handler, Verbs
 from fedchain.cli.exits import MEANING, Exit, exit_of_error, worst
 from fedchain.cli.screen import Screen
@@ -48,7 +48,7 @@ class Verb(Protocol):
         ...
 
 
-VERBS: Final[tuple[Verb, ...]] = (run, runs, verify, lineage, rewards, registry)
+VERBS: Final[tuple[Verb, ...]] = (run, runs, verify, lineage, rewards, registry, model)
 
 
 def main(argv: Sequence[str] | None = None, verbs: Sequence[Verb] = VERBS) -> int:

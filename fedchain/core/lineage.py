@@ -71,8 +71,19 @@ class DonatedRows:
 
 
 @dataclass(frozen=True, slots=True)
+class Taint:
+    """A dataset behind a model, without consent from the second `since` on."""
+
+    dataset: str
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
 class LineageRound:
-    """One verified link: identifiers as hex or CID text. `donated` holds for the whole run."""
+    """One verified link: identifiers as hex or CID text. `donated` holds for the whole run.
+
+    `taints` are withdrawn datasets behind the model, of this round or of any before it.
+    """
 
     run: str
     round: int
@@ -85,6 +96,7 @@ class LineageRound:
     contributions: tuple[Contribution, ...]
     rejections: tuple[str, ...]
     donated: tuple[DonatedRows, ...] = ()
+    taints: tuple[Taint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,6 +165,92 @@ class ConsentWithdraw:
 
 
 @dataclass(frozen=True, slots=True)
+class SubmitVersion:
+    """An organisation's word: this is a version of ours; its id binds the model, its parents and its datasets."""
+
+    TYPE: ClassVar[str] = "SubmitVersion(bytes32 versionId)"
+    version_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MoveVersion:
+    """The submitting organisation moves a version to a state; the nonce counts its moves from 1."""
+
+    TYPE: ClassVar[str] = "MoveVersion(bytes32 versionId,uint8 state,uint64 nonce)"
+    version_id: bytes
+    state: int
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterReviewer:
+    """An organisation names a reviewer with its one role until before `valid_until` (seconds)."""
+
+    TYPE: ClassVar[str] = (
+        "RegisterReviewer(bytes32 organisation,address reviewer,uint8 role,uint64 validUntil,uint64 nonce)"
+    )
+    organisation: bytes
+    reviewer: bytes
+    role: int
+    valid_until: int
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeReviewer:
+    """An organisation ends its reviewer's time."""
+
+    TYPE: ClassVar[str] = "RevokeReviewer(address reviewer,uint64 nonce)"
+    reviewer: bytes
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelApprovals:
+    """A reviewer takes back all of its votes below a nonce that were not counted yet."""
+
+    TYPE: ClassVar[str] = "CancelApprovals(address reviewer,uint64 leastNonce)"
+    reviewer: bytes
+    least_nonce: int
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A reviewer's vote for a decision about a version: what it saw, what it rests on, and how long it holds."""
+
+    TYPE: ClassVar[str] = (
+        "Approval(bytes32 versionId,uint8 decision,uint8 role,bytes32 meaning,bytes32 evidence,uint64 signedAt,"
+        "uint64 validUntil,uint64 nonce)"
+    )
+    version_id: bytes
+    decision: int
+    role: int
+    meaning: bytes
+    evidence: bytes
+    signed_at: int
+    valid_until: int
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True)
+class Disposition:
+    """A reviewer's vote that a version may be reviewed again although consent for a dataset was withdrawn."""
+
+    TYPE: ClassVar[str] = (
+        "Disposition(bytes32 versionId,bytes32 dataset,uint8 role,bytes32 meaning,bytes32 evidence,uint64 signedAt,"
+        "uint64 validUntil,uint64 nonce)"
+    )
+    version_id: bytes
+    dataset: bytes
+    role: int
+    meaning: bytes
+    evidence: bytes
+    signed_at: int
+    valid_until: int
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True)
 class LogEntry:
     """A writer's word, where there is no chain: I add this content after the `index` entries that have this root."""
 

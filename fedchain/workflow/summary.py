@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fedchain.core.lineage import Lineage
+from fedchain.core.lineage import Lineage, Taint
 from fedchain.core.rewards import RewardHistory
 
 
@@ -129,3 +129,23 @@ class RewardOverview:
     final_rounds: int
     pending: PendingSummary | None
     faults: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSummary:
+    """One version; ids are hex, times seconds. `missing` says what an open review lacks, empty where none is open.
+
+    `open_taints` are those without a disposition: they block approvals.
+    """
+
+    version: str
+    model: str
+    round_hash: str
+    organisation: str
+    parents: tuple[str, ...]
+    state: str
+    is_released: bool
+    approved_until: int
+    missing: str
+    taints: tuple[Taint, ...]
+    open_taints: tuple[Taint, ...]

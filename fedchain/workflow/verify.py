@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from fedchain.core.aggregation import RunAll
 from fedchain.core.errors import FormatError, InputError, IntegrityError, MissingArtifactError
-from fedchain.core.lineage import Contribution, DonatedRows, Lineage, LineageRound, Verdict
+from fedchain.core.lineage import Contribution, DonatedRows, Lineage, LineageRound, Taint, Verdict
 from fedchain.core.record import LinkKind
 from fedchain.core.rejection import Reason
 from fedchain.core.trust import TrustFile
@@ -25,6 +25,7 @@ from fedchain.workflow.audit_privacy import audit_privacy
 from fedchain.workflow.audit_report import Report
 from fedchain.workflow.audit_round import AuditedRound, RoundAuditor
 from fedchain.workflow.rewards import paying_runs, read_validation
+from fedchain.workflow.taint import datasets_behind, taints_of, withdrawals
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,8 @@ class Verifier:
         if scrub:
             self._scrub(auditor.named, report)
         verdict = _verdict(links, run, pinned, report)
-        lineage = Lineage(verdict, tuple(map(_shown, rounds)), report.claims(), tuple(report.findings), _pins(pinned))
+        shown = _shown(rounds)
+        lineage = Lineage(verdict, shown, report.claims(), tuple(report.findings), _pins(pinned))
         return Audit(lineage, tuple(rounds))
 
     def _audit_validation(self, rounds: Sequence[AuditedRound], named: set[str], report: Report) -> None:
@@ -125,7 +127,16 @@ def _pins(pinned: dict[bytes, int]) -> tuple[str, ...]:
     return tuple(f"run 0x{run.hex()} up to round {round_}" for run, round_ in pinned.items())
 
 
-def _shown(audited: AuditedRound) -> LineageRound:
+def _shown(rounds: Sequence[AuditedRound]) -> tuple[LineageRound, ...]:
+    withdrawn = withdrawals(rounds[0].chained.registry.present) if rounds else {}
+    behind = datasets_behind(rounds)
+    return tuple(
+        _round(each, taints_of(behind[each.chained.event.link.run, each.chained.event.link.round], withdrawn))
+        for each in rounds
+    )
+
+
+def _round(audited: AuditedRound, taints: tuple[Taint, ...]) -> LineageRound:
     event, manifest, terms = audited.chained.event, audited.manifest, audited.run_manifest.rewards
     return LineageRound(
         run=event.link.run.hex(),
@@ -149,4 +160,5 @@ def _shown(audited: AuditedRound) -> LineageRound:
         ),
         rejections=tuple(f"{each.reason}: {Reason(each.reason).words}" for each in manifest.rejected),
         donated=() if terms is None else tuple(DonatedRows(each.client.hex(), each.rows) for each in terms.donors),
+        taints=taints,
     )

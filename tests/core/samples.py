@@ -21,17 +21,24 @@ from fedchain.core.eip712 import Domain, members
 from fedchain.core.manifest import RoundManifest, RunManifest
 from fedchain.core.messages import (
     AddOrganisation,
+    Approval,
+    CancelApprovals,
     ClientUpdate,
     ConsentGrant,
     ConsentWithdraw,
+    Disposition,
     InclusionPromise,
     KeyPossession,
     LogEntry,
+    MoveVersion,
     RegisterDataset,
     RegisterDevice,
+    RegisterReviewer,
     RevokeDevice,
+    RevokeReviewer,
     RotateAdmin,
     RoundReceipt,
+    SubmitVersion,
     TreeHead,
 )
 from fedchain.core.policy import DataPolicy, DatasetCard
@@ -47,7 +54,8 @@ FEW = settings(max_examples=15)
 
 MESSAGES: tuple[type[Any], ...] = (
     ClientUpdate, InclusionPromise, RoundReceipt, AddOrganisation, KeyPossession, RotateAdmin, RegisterDevice,
-    RevokeDevice, RegisterDataset, ConsentGrant, ConsentWithdraw, LogEntry, TreeHead,
+    RevokeDevice, RegisterDataset, ConsentGrant, ConsentWithdraw, SubmitVersion, MoveVersion, RegisterReviewer,
+    RevokeReviewer, CancelApprovals, Approval, Disposition, LogEntry, TreeHead,
 )  # fmt: skip
 DOCUMENTS: tuple[type[Any], ...] = (
     RunManifest, RoundManifest, DataPolicy, DatasetCard, DpParams, LocalTraining, UpdateHeader, TrustFile, Task,

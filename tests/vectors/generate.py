@@ -43,6 +43,15 @@ TYPES = {
     "ConsentGrant": "bytes32 dataset,bytes32 federation,bytes32 policy,uint64 from,uint64 until,"
     "uint64 microEpsilonGrant,uint64 deltaE12,bytes32 unit,uint32 nominalSize,uint64 nonce",
     "ConsentWithdraw": "bytes32 dataset,uint64 at,uint8 reason,uint64 nonce",
+    "SubmitVersion": "bytes32 versionId",
+    "MoveVersion": "bytes32 versionId,uint8 state,uint64 nonce",
+    "RegisterReviewer": "bytes32 organisation,address reviewer,uint8 role,uint64 validUntil,uint64 nonce",
+    "RevokeReviewer": "address reviewer,uint64 nonce",
+    "CancelApprovals": "address reviewer,uint64 leastNonce",
+    "Approval": "bytes32 versionId,uint8 decision,uint8 role,bytes32 meaning,bytes32 evidence,uint64 signedAt,"
+    "uint64 validUntil,uint64 nonce",
+    "Disposition": "bytes32 versionId,bytes32 dataset,uint8 role,bytes32 meaning,bytes32 evidence,uint64 signedAt,"
+    "uint64 validUntil,uint64 nonce",
     "LogEntry": "uint64 index,bytes32 rootBefore,uint64 at,bytes32 content",
     "TreeHead": "uint64 size,bytes32 root,uint64 at",
 }

@@ -1,0 +1,111 @@
+"""A whole home: a model is registered, approved by two reviewers, tainted by a withdrawal, and disposed of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fedchain.cli.main import main
+from fedchain.core.errors import InputError, PolicyError
+from fedchain.core.lineage import Verdict
+from fedchain.core.releases import Decision
+from fedchain.ports.watcher import Event, RoundEnded
+from fedchain.wiring.releases import dispose, register, status, vote
+from fedchain.workflow.releases import Signing
+from fedchain.workflow.summary import ModelSummary
+from tests.scenarios.genuine import SMALL, check, run_quietly, withdraw_consent
+
+pytestmark = pytest.mark.slow
+
+
+def say_nothing(_: Signing) -> None:
+    """Nobody listens."""
+
+
+class StoppedError(Exception):
+    """Somebody stopped the run."""
+
+
+def stop_after_the_first(event: Event) -> None:
+    if isinstance(event, RoundEnded) and event.round == 1:
+        raise StoppedError
+
+
+def only(home: Path) -> ModelSummary:
+    (found,) = status(home, "")
+    return found
+
+
+def approve(home: Path, model: str, reviewer: str) -> str:
+    return vote(home, say_nothing, model, Decision.APPROVE, (reviewer, None)).missing
+
+
+def test_a_model_is_released_by_every_required_reviewer_and_no_other(tmp_path: Path) -> None:
+    run = run_quietly(SMALL, tmp_path).hex()
+    assert status(tmp_path, "") == ()
+    with pytest.raises(InputError, match="no version"):
+        approve(tmp_path, run, "clinical")
+    said: list[str] = []
+    done = register(tmp_path, lambda signing: said.append(signing.sentence), run)
+    assert [each.signing.sentence for each in done] == said
+    assert [each.partition(" ")[0] for each in said] == ["name", "name", "submit", "move", "move"]
+    assert register(tmp_path, say_nothing, run) == ()
+    assert (only(tmp_path).state, only(tmp_path).is_released) == ("in review", False)
+    with pytest.raises(InputError, match="--as"):
+        approve(tmp_path, run, "mallory")
+
+    assert "missing: quality" in approve(tmp_path, run, "clinical")
+    assert "missing: quality" in only(tmp_path).missing
+    assert "missing: quality" in approve(tmp_path, run, "clinical"), "one reviewer's votes count once"
+    assert approve(tmp_path, run, "quality") == ""
+    assert (only(tmp_path).state, only(tmp_path).is_released) == ("approved", True)
+    assert vote(tmp_path, say_nothing, run, Decision.APPROVE, ("clinical", None)).done == ()
+
+    report = tmp_path.parent / "incident.txt"
+    report.write_text("it ranks no patient right")
+    assert vote(tmp_path, say_nothing, run, Decision.SUSPEND, ("quality", report)).missing == ""
+    assert (only(tmp_path).state, only(tmp_path).is_released) == ("suspended", False)
+    assert check(tmp_path, trusted=True).findings == ()
+
+
+def test_withdrawing_a_dataset_mid_run_taints_its_descendants_and_blocks_approvals(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(StoppedError):
+        run_quietly(SMALL, tmp_path, stop_after_the_first)
+    withdraw_consent(tmp_path, "cleveland")
+    run = run_quietly(SMALL, tmp_path).hex()
+    lineage = check(tmp_path, trusted=True)
+    assert (lineage.verdict, [each.kind for each in lineage.rounds]) == (
+        Verdict.VERIFIED,
+        ["sealed", "sealed", "closed"],
+    )
+    (dataset,) = {taint.dataset for each in lineage.rounds for taint in each.taints}
+    assert all(each.taints for each in lineage.rounds), "round 1 holds its update, the others descend from it"
+    trained = [{part.dataset for part in each.contributions} for each in lineage.rounds[:2]]
+    assert [dataset in each for each in trained] == [True, False]
+    assert main(["lineage", "--home", str(tmp_path)]) == 3
+    assert "Withdrawn datasets" in capsys.readouterr().out
+
+    register(tmp_path, say_nothing, run)
+    with pytest.raises(PolicyError, match="tainted"):
+        approve(tmp_path, run, "clinical")
+    assert main(["model", "approve", run, "--as", "clinical", "--home", str(tmp_path)]) == 4
+    assert "consent was withdrawn" in capsys.readouterr().err
+    with pytest.raises(InputError, match="--dataset"):
+        dispose(tmp_path, say_nothing, run, "00" * 32, ("clinical", None))
+    assert "missing: quality" in dispose(tmp_path, say_nothing, run, dataset, ("clinical", None)).missing
+    assert only(tmp_path).state == "tainted"
+    with pytest.raises(PolicyError, match="tainted"):
+        approve(tmp_path, run, "clinical")
+    assert dispose(tmp_path, say_nothing, run, dataset, ("quality", None)).missing == ""
+    assert (only(tmp_path).state, only(tmp_path).open_taints) == ("candidate", ())
+    register(tmp_path, say_nothing, run)
+    approve(tmp_path, run, "clinical")
+    assert approve(tmp_path, run, "quality") == ""
+    assert only(tmp_path).is_released
+    assert main(["model", "status", run, "--home", str(tmp_path), "--json"]) == 0
+    (shown,) = json.loads(capsys.readouterr().out)["versions"]
+    assert shown["taints"][0]["dataset"] == "0x" + dataset
