@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NoReturn, Protocol, TextIO
 
 from fedchain import __version__
-from fedchain.cli import lineage, rewards, run, runs, verify
+from fedchain.cli import ledger, lineage, rewards, run, runs, verify
 from fedchain.cli.arguments import Handler, Verbs
 from fedchain.cli.exits import MEANING, Exit, exit_of_error, worst
 from fedchain.cli.screen import Screen
@@ -48,7 +48,7 @@ class Verb(Protocol):
         ...
 
 
-VERBS: Final[tuple[Verb, ...]] = (run, runs, verify, lineage, rewards)
+VERBS: Final[tuple[Verb, ...]] = (run, runs, verify, lineage, rewards, ledger)
 
 
 def main(argv: Sequence[str] | None = None, verbs: Sequence[Verb] = VERBS) -> int:

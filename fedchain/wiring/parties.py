@@ -98,14 +98,28 @@ def read_ledger(home: Home) -> Iterator[Ledger]:
         InputError: if there is none, or it is not the one that the home names.
         IntegrityError: if it is damaged.
     """
+    mark = _required(home)
+    reading = {"embedded": _read_chain, "log": _read_log, "rpc": _read_rpc}[mark.kind]
+    with reading(home, mark.identity) as ledger:
+        yield ledger
+
+
+def kind_of(home: Home) -> Kind:
+    """Return the kind of the home's ledger.
+
+    Raises:
+        InputError: if there is none.
+    """
+    return _required(home).kind
+
+
+def _required(home: Home) -> LedgerMark:
     mark = _mark(home)
     if mark is None:
         raise InputError(
             "this home has no ledger yet", expected=home.ledger, got="no such file", remedy="run an experiment"
         )
-    reading = {"embedded": _read_chain, "log": _read_log, "rpc": _read_rpc}[mark.kind]
-    with reading(home, mark.identity) as ledger:
-        yield ledger
+    return mark
 
 
 def _written(home: Home, parties: Parties, config: LedgerConfig) -> AbstractContextManager[Record]:

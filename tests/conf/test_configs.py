@@ -84,8 +84,8 @@ def test_every_field_has_its_value_in_a_file_and_none_in_the_code() -> None:
         for name in path.split("."):
             value = getattr(value, name)
         assert value is None or isinstance(value, int | float | str | tuple)
-    for path in sorted((CONF / "ledger").glob("*.yaml")):
-        assert set(yaml.safe_load(path.read_text())) == {"name", "chain_id", "node"}
+    for file in sorted((CONF / "ledger").glob("*.yaml")):
+        assert set(yaml.safe_load(file.read_text())) == {"name", "chain_id", "node"}
 
 
 def test_how_a_node_is_reached_is_no_part_of_the_artifact() -> None:

@@ -69,6 +69,10 @@ class World:
         assert not left, "a fault did not happen"
         return run
 
+    def mines_again(self) -> None:
+        self.chain.mines_at_once(True)
+        self.chain.mine()
+
     def is_whole(self, *runs: bytes) -> None:
         """Every round of the runs stands once on the chain, and the record verifies."""
         with read_ledger(open_home(self.home)) as ledger:
@@ -186,7 +190,7 @@ def test_a_seal_is_dropped_from_the_pool(world: World) -> None:
     def stall() -> None:
         world.chain.mines_at_once(False)
         later(2, world.chain.drop)
-        later(4, lambda: (world.chain.mines_at_once(True), world.chain.mine()))
+        later(4, world.mines_again)
 
     world.is_whole(world.run(None, (opened(1), stall)))
 
@@ -194,7 +198,7 @@ def test_a_seal_is_dropped_from_the_pool(world: World) -> None:
 def test_a_seal_is_stuck_until_more_is_offered(world: World) -> None:
     def stall() -> None:
         world.chain.mines_at_once(False)
-        later(8, lambda: (world.chain.mines_at_once(True), world.chain.mine()))
+        later(8, world.mines_again)
 
     world.is_whole(world.run(None, (opened(1), stall)))
     assert world.proxy.asked.count("eth_sendRawTransaction") > world.chain.block()

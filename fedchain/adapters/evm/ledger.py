@@ -7,6 +7,7 @@ from typing import Final
 
 from fedchain.adapters.evm.events import LINK_TOPICS, REGISTRY, ROUNDS, decode_event
 from fedchain.adapters.evm.node import Log, Node
+from fedchain.adapters.evm.proof import StorageProof, head_key
 from fedchain.core.eip712 import members
 from fedchain.core.errors import InputError, RejectedTransactionError, UnreachableError
 from fedchain.core.messages import (
@@ -104,6 +105,19 @@ class EvmLedger:
             raise UnreachableError("node confirmed a take-over without its event", got=f"0x{done.transaction.hex()}")
         _, (self._fence,) = taken[0]
 
+    def lead(self) -> tuple[bytes, int, int]:
+        """Return who may seal, under which fence, and until which second since 1970 it is paused (0 for never)."""
+        ((aggregator, fence, paused_until),) = self._node.call(self._identity.rounds_contract, ROUNDS, "lead")
+        return bytes.fromhex(aggregator.removeprefix("0x")), int(fence), int(paused_until)
+
+    def head_proof(self, run: bytes) -> StorageProof:
+        """Return the proof of a run's slot after the last confirmed block, for `verify_storage_proof`.
+
+        Raises:
+            UnreachableError: if the node does not answer, or gives no proofs.
+        """
+        return self._node.storage_proof(self._identity.rounds_contract, head_key(run))
+
     def _key(self) -> Signer:
         if self._aggregator is None:
             raise InputError("no key to seal with", expected="the aggregator's", got="none")
@@ -136,8 +150,7 @@ class EvmLedger:
         return event
 
     def _present_fence(self) -> int:
-        ((_, fence, _),) = self._node.call(self._identity.rounds_contract, ROUNDS, "lead")
-        return int(fence)
+        return self.lead()[1]
 
     def _link(self, logs: Sequence[Log]) -> LinkEvent | None:
         return next((event for event in self._decoded(logs) if isinstance(event, LinkEvent)), None)
