@@ -6,9 +6,9 @@ Every field is documented in docs/configuration.md. Unknown keys, wrong types an
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Final, Literal, cast
 
 import rfc8785
 from annotated_types import Ge, Gt, Le, Lt, MinLen
@@ -17,6 +17,7 @@ from fedchain.core.digest import Digest, tagged
 
 Positive = Annotated[int, Ge(1)]
 PositiveReal = Annotated[float, Gt(0), Lt(1e6)]
+_RECORDED: Final = "is_recorded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +69,34 @@ class StoreConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerConfig:
-    """Where rounds are sealed: "embedded" is an EVM chain in a file of the home, "log" a signed log (chain id 0)."""
+class NodeConfig:
+    """How the chain of `ledger=rpc` is reached, and what its transactions may cost; docs/ledgers.md explains each."""
 
-    name: Literal["embedded", "log"]
+    endpoints: Annotated[tuple[str, ...], MinLen(1)]
+    quorum: Positive
+    confirmations: Positive
+    buried_after: Positive
+    first_block: Annotated[int, Ge(0), Lt(2**53)]
+    patience_s: Annotated[int, Ge(1), Le(7 * 24 * 3600)]
+    send_timeout_s: Annotated[int, Ge(1), Le(7 * 24 * 3600)]
+    poll_ms: Annotated[int, Ge(10), Le(600_000)]
+    resend_after_s: Annotated[int, Ge(1), Le(24 * 3600)]
+    stuck_after_s: Annotated[int, Ge(1), Le(24 * 3600)]
+    max_fee_gwei: Annotated[int, Ge(0), Lt(2**53)]
+    max_tip_gwei: Annotated[int, Ge(0), Lt(2**53)]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerConfig:
+    """Where rounds are sealed: "embedded" is an EVM chain in a file of the home, "log" a signed log (chain id 0).
+
+    "rpc" is any chain behind JSON-RPC endpoints; only then there is a `node`, which is not recorded: addresses of
+    endpoints carry access keys, and one run may be reached in other ways tomorrow.
+    """
+
+    name: Literal["embedded", "log", "rpc"]
     chain_id: Annotated[int, Ge(0), Lt(2**53)]
+    node: NodeConfig | None = field(default=None, metadata={_RECORDED: False})
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +138,7 @@ class ExperimentConfig:
 
     def canonical(self) -> bytes:
         """Return the configuration as RFC 8785 JSON, reals as decimal strings: the artifact that is recorded."""
-        return rfc8785.dumps(cast("dict[str, str]", _plain(dataclasses.asdict(self))))
+        return rfc8785.dumps(cast("dict[str, str]", _plain(self)))
 
     def digest(self) -> Digest:
         """Return `configDigest`."""
@@ -126,6 +150,11 @@ def config_digest(canonical: bytes) -> Digest:
     return tagged("config", canonical)
 
 
+def is_recorded(each: dataclasses.Field[Any]) -> bool:
+    """Return whether a field is part of the artifact; one that is not has its default when that is read back."""
+    return bool(each.metadata.get(_RECORDED, True))
+
+
 def decimal_text(value: float) -> str:
     """Return the shortest decimal that reads back as the same float, without an exponent."""
     return format(Decimal(repr(value)), "f")
@@ -135,7 +164,9 @@ def _plain(value: object) -> object:
     match value:
         case float():
             return decimal_text(value)
-        case dict():
-            return {key: _plain(item) for key, item in cast("dict[str, object]", value).items()}
+        case _ if dataclasses.is_dataclass(value):
+            return {
+                each.name: _plain(getattr(value, each.name)) for each in dataclasses.fields(value) if is_recorded(each)
+            }
         case _:
             return value

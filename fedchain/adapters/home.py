@@ -47,6 +47,16 @@ class Home:
         return self.root / "chain" / "chain.sqlite"
 
     @property
+    def node(self) -> Path:
+        """How the chain of `ledger=rpc` is reached, addresses with access keys included, and which chain it is."""
+        return self.root / "chain" / "node.json"
+
+    @property
+    def intents(self) -> Path:
+        """The journal of transactions on their way to that chain."""
+        return self.root / "chain" / "intents.sqlite"
+
+    @property
     def log(self) -> Path:
         """The signed log, where there is no chain."""
         return self.root / "log" / "entries"

@@ -7,15 +7,16 @@ line, too, with its traceback in a file.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final, NoReturn, Protocol, TextIO
 
 from fedchain import __version__
-from fedchain.cli import lineage, model, registry, rewards, run, runs, verify
 from fedchain.cli.arguments import Handler, Verbs
 from fedchain.cli.exits import MEANING, Exit, exit_of_error, worst
 from fedchain.cli.screen import Screen
@@ -48,7 +49,29 @@ class Verb(Protocol):
         ...
 
 
-VERBS: Final[tuple[Verb, ...]] = (run, runs, verify, lineage, rewards, registry, model)
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """A verb of this package, imported when it is wanted: the list of verbs answers at once."""
+
+    name: str
+    summary: str
+
+    def add_parser(self, verbs: Verbs, /) -> None:
+        """Import the verb and add it."""
+        verb: Verb = importlib.import_module(f"fedchain.cli.{self.name}")
+        verb.add_parser(verbs)
+
+
+VERBS: Final[tuple[Verb, ...]] = (
+    Shipped("run", "run an experiment end to end"),
+    Shipped("runs", "list the runs of a home, compare two"),
+    Shipped("verify", "re-derive and check what is recorded"),
+    Shipped("lineage", "show how a model came to be"),
+    Shipped("rewards", "show what was earned, and have it paid"),
+    Shipped("registry", "show who may take part, and change a site's entry"),
+    Shipped("model", "approve models, and show their versions"),
+    Shipped("ledger", "show where the record is kept, prove a head"),
+)
 
 
 def main(argv: Sequence[str] | None = None, verbs: Sequence[Verb] = VERBS) -> int:
@@ -66,8 +89,11 @@ def main(argv: Sequence[str] | None = None, verbs: Sequence[Verb] = VERBS) -> in
     return code
 
 
-def parser(verbs: Sequence[Verb] = VERBS) -> argparse.ArgumentParser:
-    """Return the parser of all verbs."""
+def parser(verbs: Sequence[Verb] = VERBS, wanted: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of all verbs; of those that are imported later only the wanted one knows its arguments.
+
+    Where `wanted` is None, each does.
+    """
     codes = "\n".join(f"  {code.value:>3}  {meaning}" for code, meaning in MEANING.items())
     top: argparse.ArgumentParser = _Parser(
         prog="fedchain",
@@ -79,7 +105,10 @@ def parser(verbs: Sequence[Verb] = VERBS) -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"fedchain {__version__}", help="print the version")
     below = top.add_subparsers(metavar="VERB", title="verbs", dest="verb", required=True)
     for verb in verbs:
-        verb.add_parser(below)
+        if isinstance(verb, Shipped) and wanted not in (None, verb.name):
+            below.add_parser(verb.name, help=verb.summary)
+        else:
+            verb.add_parser(below)
     return top
 
 
@@ -103,7 +132,8 @@ def _run(arguments: Sequence[str], screen: Screen, verbs: Sequence[Verb]) -> int
 
 def _parsed(arguments: Sequence[str], verbs: Sequence[Verb]) -> argparse.Namespace:
     """Parse; overrides may stand before and after flags, which argparse alone cannot do."""
-    options, rest = parser(verbs).parse_known_args(arguments)
+    wanted = next((each for each in arguments if not each.startswith("-")), "")
+    options, rest = parser(verbs, wanted).parse_known_args(arguments)
     if rest and (options.verb != "run" or any(each.startswith("-") for each in rest)):
         wrong = next((each for each in rest if each.startswith("-")), rest[0])
         raise InputError(f"unknown argument {wrong[:80]}", remedy=f"see `fedchain {options.verb} --help`")

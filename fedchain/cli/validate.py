@@ -18,7 +18,7 @@ from typing import Final, cast
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from fedchain.config import ExperimentConfig
+from fedchain.config import ExperimentConfig, LedgerConfig
 from fedchain.core.errors import InputError
 
 _EXPECTED: Final = {
@@ -35,6 +35,7 @@ _RANGES: Final = {
     "less_than_equal": ("le", "at most"),
 }
 _REMEDIES: Final = {"privacy.epsilon": "to train without privacy choose privacy=off"}
+_ENDPOINT: Final = re.compile("https?://[^/@]+(/|$)")
 _ADDRESS: Final = re.compile("0x[0-9a-fA-F]{40}")
 _LARGEST_SEED: Final = 2**53
 
@@ -83,8 +84,9 @@ def unknown_key(path: str, groups: Iterable[str] = ()) -> InputError:
 
 def _paths(cls: type, prefix: str) -> Iterator[str]:
     for name, kind in typing.get_type_hints(cls).items():
-        if dataclasses.is_dataclass(kind):
-            yield from _paths(cast("type", kind), f"{prefix}{name}.")
+        group = next((each for each in (kind, *typing.get_args(kind)) if dataclasses.is_dataclass(each)), None)
+        if group is not None:
+            yield from _paths(cast("type", group), f"{prefix}{name}.")
         else:
             yield prefix + name
 
@@ -134,10 +136,11 @@ def _contradictions(config: ExperimentConfig) -> list[InputError]:
         errors.append(
             InputError(
                 "ledger.chain_id",
-                expected="0 for log, which is no chain; at least 1 for embedded",
+                expected="0 for log, which is no chain; at least 1 for embedded and rpc",
                 got=f"{config.ledger.chain_id} for {config.ledger.name}",
             )
         )
+    errors += _node_contradictions(config.ledger)
     token = config.rewards.token
     is_token = config.rewards.asset == "erc20"
     if is_token != (token is not None) or (token is not None and not _ADDRESS.fullmatch(token)):
@@ -148,6 +151,28 @@ def _contradictions(config: ExperimentConfig) -> list[InputError]:
         expected = "null, or a seed from 0 to 2^53 - 1"
         errors.append(InputError("simulation.shuffle_replies", expected=expected, got=shuffle))
     return errors
+
+
+def _node_contradictions(ledger: LedgerConfig) -> Iterator[InputError]:
+    node = ledger.node
+    if (ledger.name == "rpc") != (node is not None):
+        got = f"{'null' if node is None else 'a group of keys'} for {ledger.name}"
+        yield InputError("ledger.node", expected="its keys for rpc, else null", got=got, remedy="choose ledger=rpc")
+    if node is None:
+        return
+    hosts = [each for each in node.endpoints if not _ENDPOINT.match(each)]
+    if hosts:  # an address may carry a key, so none is shown
+        yield InputError("ledger.node.endpoints", expected="http(s)://HOST[:PORT][/PATH]", got=f"{len(hosts)} others")
+    count = len(node.endpoints)
+    if len(set(node.endpoints)) < count or not (node.quorum == 1 or count / 2 < node.quorum <= count):
+        expected, got = "1, or a majority of different endpoints", f"{node.quorum} of {len(set(node.endpoints))}"
+        yield InputError("ledger.node.quorum", expected=expected, got=got)
+    if node.buried_after < node.confirmations:
+        expected = f"at least the {node.confirmations} of ledger.node.confirmations"
+        yield InputError("ledger.node.buried_after", expected=expected, got=node.buried_after)
+    if node.max_tip_gwei > node.max_fee_gwei:
+        expected = f"at most the {node.max_fee_gwei} of ledger.node.max_fee_gwei"
+        yield InputError("ledger.node.max_tip_gwei", expected=expected, got=node.max_tip_gwei)
 
 
 def _number(value: float) -> str:

@@ -6,14 +6,16 @@ are shown. A home has one ledger, of one kind, from its first run on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from fedchain.adapters.evm.chain import Genesis
 from fedchain.adapters.evm.deployment import Terms, check_identity, deploy, embedded_node
+from fedchain.adapters.evm.funding import Payer, check_funds
 from fedchain.adapters.evm.ledger import EvmLedger, EvmRegistry
+from fedchain.adapters.evm.node import Node
 from fedchain.adapters.evm.opening import open_chain, read_chain
 from fedchain.adapters.files import explained, make_folder, replace_file
 from fedchain.adapters.home import Home
@@ -28,9 +30,13 @@ from fedchain.core import document
 from fedchain.core.digest import tagged
 from fedchain.core.errors import InputError
 from fedchain.ports.ledger import Ledger, LedgerIdentity, Registry
+from fedchain.wiring.nodes import node_config, read_node, written_node
 
 _MARK_FORMAT: Final = "fedchain/ledger/1"
-Kind: TypeAlias = Literal["embedded", "log"]
+_DEPLOYMENT_GAS: Final = 6_000_000
+_ENROLMENT_GAS: Final = 2_000_000
+_SEALING_GAS: Final = 300_000
+Kind: TypeAlias = Literal["embedded", "log", "rpc"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,8 @@ class Record:
 
     ledger: Ledger
     registry: Registry
+    settle: Callable[[], None]
+    """Returns when all that was sent stands on the ledger; what fell out is sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +83,7 @@ def written_ledger(home: Home, parties: Parties, config: LedgerConfig) -> Iterat
         InputError: if the home has a ledger of another kind or chain, or it is locked or damaged.
     """
     _check_kind(home, config.name)
-    opened = _written_log(home, parties) if config.name == "log" else _written_chain(home, parties, config.chain_id)
-    with opened as record:
+    with _written(home, parties, config) as record:
         mark = document.to_bytes(LedgerMark(_MARK_FORMAT, config.name, record.ledger.identity()))
         if not home.ledger.exists() or home.ledger.read_bytes() != mark:
             replace_file(home.ledger, mark)
@@ -91,14 +98,48 @@ def read_ledger(home: Home) -> Iterator[Ledger]:
         InputError: if there is none, or it is not the one that the home names.
         IntegrityError: if it is damaged.
     """
+    mark = _required(home)
+    reading = {"embedded": _read_chain, "log": _read_log, "rpc": _read_rpc}[mark.kind]
+    with reading(home, mark.identity) as ledger:
+        yield ledger
+
+
+def kind_of(home: Home) -> Kind:
+    """Return the kind of the home's ledger.
+
+    Raises:
+        InputError: if there is none.
+    """
+    return _required(home).kind
+
+
+def config_of(home: Home) -> LedgerConfig:
+    """Return the configuration with which the home's ledger is opened again.
+
+    Raises:
+        InputError: if there is none.
+    """
+    mark = _required(home)
+    return LedgerConfig(mark.kind, mark.identity.chain_id, node_config(home) if mark.kind == "rpc" else None)
+
+
+def _required(home: Home) -> LedgerMark:
     mark = _mark(home)
     if mark is None:
         raise InputError(
             "this home has no ledger yet", expected=home.ledger, got="no such file", remedy="run an experiment"
         )
-    opened = _read_log(home, mark.identity) if mark.kind == "log" else _read_chain(home, mark.identity)
-    with opened as ledger:
-        yield ledger
+    return mark
+
+
+def _written(home: Home, parties: Parties, config: LedgerConfig) -> AbstractContextManager[Record]:
+    match config.name:
+        case "embedded":
+            return _written_chain(home, parties, config.chain_id)
+        case "log":
+            return _written_log(home, parties)
+        case "rpc":
+            return _written_rpc(home, parties, config)
 
 
 @contextmanager
@@ -108,14 +149,9 @@ def _written_chain(home: Home, parties: Parties, chain_id: int) -> Iterator[Reco
     make_folder(home.chain.parent)
     with closing(open_chain(home.chain, Genesis(chain_id, clock.now(), funded), clock)) as chain:
         node = embedded_node(chain)
-        terms = Terms(
-            federation=_federation(chain_id, parties.deployer),
-            operator=parties.operator.address,
-            admin=parties.operator.address,
-            aggregator=parties.aggregator.address,
-        )
-        identity = deploy(node, parties.deployer, terms)
-        yield Record(EvmLedger(node, identity, parties.aggregator), EvmRegistry(node, identity, parties.operator))
+        identity = deploy(node, parties.deployer, _terms(chain_id, parties))
+        ledger, registry = EvmLedger(node, identity, parties.aggregator), EvmRegistry(node, identity, parties.operator)
+        yield Record(ledger, registry, nothing_is_left)
 
 
 @contextmanager
@@ -132,7 +168,8 @@ def _written_log(home: Home, parties: Parties) -> Iterator[Record]:
     terms = terms_of(_federation(NO_CHAIN, key), parties.operator.address, parties.aggregator.address)
     create_log(home.log, key, clock, terms)
     with closing(LogWriter(home.log, key, clock)) as log:
-        yield Record(LogLedger(log, (log, parties.aggregator)), LogRegistry(log, parties.operator))
+        ledger, registry = LogLedger(log, (log, parties.aggregator)), LogRegistry(log, parties.operator)
+        yield Record(ledger, registry, nothing_is_left)
 
 
 @contextmanager
@@ -143,6 +180,56 @@ def _read_log(home: Home, identity: LedgerIdentity) -> Iterator[Ledger]:
             "the log is not the one that the home names", remedy="restore the log, or the home's ledger.json"
         )
     yield ledger
+
+
+@contextmanager
+def _written_rpc(home: Home, parties: Parties, config: LedgerConfig) -> Iterator[Record]:
+    if config.node is None:
+        raise InputError("ledger.node", expected="its keys for rpc", got="null", remedy="choose ledger=rpc")
+    senders = (parties.deployer, parties.operator, parties.aggregator)  # each rests on what the one before it sent
+    with written_node(home, config.chain_id, config.node) as node:
+        node.settle(senders)
+        identity = _deployed(home, node, parties)
+        ledger, registry = EvmLedger(node, identity, parties.aggregator), EvmRegistry(node, identity, parties.operator)
+        ledger.take_over()
+        yield Record(ledger, registry, lambda: node.settle(senders))
+
+
+def _deployed(home: Home, node: Node, parties: Parties) -> LedgerIdentity:
+    """Return the contracts that the home names, or put them on the chain where it names none yet."""
+    mark = _mark(home)
+    payers = [
+        Payer("operator", parties.operator.address, _ENROLMENT_GAS if mark is None else _SEALING_GAS),
+        Payer("aggregator", parties.aggregator.address, _SEALING_GAS),
+    ]
+    if mark is not None:
+        check_identity(node, mark.identity)
+        check_funds(node, payers)
+        return mark.identity
+    if node.nonce(parties.deployer.address) < 2:
+        payers.insert(0, Payer("deployer", parties.deployer.address, _DEPLOYMENT_GAS))
+    check_funds(node, payers)
+    return deploy(node, parties.deployer, _terms(node.chain_id(), parties))
+
+
+@contextmanager
+def _read_rpc(home: Home, identity: LedgerIdentity) -> Iterator[Ledger]:
+    node = read_node(home)
+    check_identity(node, identity)
+    yield EvmLedger(node, identity)
+
+
+def nothing_is_left() -> None:
+    """What this ledger has acknowledged does not fall out of it."""
+
+
+def _terms(chain_id: int, parties: Parties) -> Terms:
+    return Terms(
+        federation=_federation(chain_id, parties.deployer),
+        operator=parties.operator.address,
+        admin=parties.operator.address,
+        aggregator=parties.aggregator.address,
+    )
 
 
 def _federation(chain_id: int, founder: FileSigner) -> bytes:

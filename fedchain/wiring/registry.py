@@ -19,17 +19,24 @@ from fedchain.adapters.home import Home, locked, open_home
 from fedchain.adapters.keys import FileSigner, key_path, make_successor, read_signer, succeed
 from fedchain.adapters.log.file import LogWriter
 from fedchain.adapters.log.ledger import LogLedger, LogRegistry
-from fedchain.adapters.log.state import CHAIN_ID as NO_CHAIN
 from fedchain.adapters.system import SystemClock, SystemEntropy
-from fedchain.config import LedgerConfig
 from fedchain.core.digest import hex32
 from fedchain.core.eip712 import signing_digest
 from fedchain.core.errors import InputError
 from fedchain.core.messages import KeyPossession
 from fedchain.core.registry import RegistryState
 from fedchain.ports.ledger import LedgerIdentity
+from fedchain.wiring.nodes import written_node
 from fedchain.wiring.organisations import keep_organisation, names_of_organisations, organisation_of
-from fedchain.wiring.parties import Record, parties_of, read_ledger, site_names, written_ledger
+from fedchain.wiring.parties import (
+    Record,
+    config_of,
+    nothing_is_left,
+    parties_of,
+    read_ledger,
+    site_names,
+    written_ledger,
+)
 from fedchain.workflow.administration import (
     NewKey,
     admin_rotation,
@@ -217,21 +224,25 @@ def _admin(home: Home, site: str) -> FileSigner:
 @contextmanager
 def _sent_by(home: Home, identity: LedgerIdentity, sender: FileSigner | None) -> Iterator[Record]:
     """Open the ledger for writing as a sender; without one the operator relays."""
+    config = config_of(home)
     if sender is None:
-        name: Literal["embedded", "log"] = "log" if identity.chain_id == NO_CHAIN else "embedded"
-        with written_ledger(home, parties_of(home), LedgerConfig(name, identity.chain_id)) as record:
+        with written_ledger(home, parties_of(home), config) as record:
             yield record
-    elif identity.chain_id == NO_CHAIN:
+    elif config.node is not None:
+        with written_node(home, config.chain_id, config.node) as node:
+            check_identity(node, identity)
+            yield Record(EvmLedger(node, identity), EvmRegistry(node, identity, sender), nothing_is_left)
+    elif config.name == "log":
         log_key = read_signer(key_path(home.keys, "log", "simulated"))
         with closing(LogWriter(home.log, log_key, SystemClock())) as log:
-            yield Record(LogLedger(log), LogRegistry(log, sender))
+            yield Record(LogLedger(log), LogRegistry(log, sender), nothing_is_left)
     else:
         clock = SystemClock()
         with closing(open_chain(home.chain, Genesis(identity.chain_id, clock.now(), ()), clock)) as chain:
             _check_funds(chain, sender)
             node = embedded_node(chain)
             check_identity(node, identity)
-            yield Record(EvmLedger(node, identity), EvmRegistry(node, identity, sender))
+            yield Record(EvmLedger(node, identity), EvmRegistry(node, identity, sender), nothing_is_left)
 
 
 def _check_funds(chain: EmbeddedChain, sender: FileSigner) -> None:

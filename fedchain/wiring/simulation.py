@@ -30,7 +30,6 @@ from fedchain.core.cid import Cid
 from fedchain.core.task import LocalTraining
 from fedchain.ports.clock import Clock
 from fedchain.ports.cohort import Cohort
-from fedchain.ports.ledger import LedgerIdentity
 from fedchain.ports.watcher import (
     Evaluated,
     Event,
@@ -43,11 +42,12 @@ from fedchain.ports.watcher import (
     Watcher,
 )
 from fedchain.wiring.hospitals import Hospital, admit, load, metrics_of, names_of
-from fedchain.wiring.parties import parties_of, written_ledger
+from fedchain.wiring.parties import Record, parties_of, written_ledger
 from fedchain.wiring.plans import MODE, check_grants, new_run
 from fedchain.wiring.trust import write_trust
 from fedchain.workflow.enrolment import enrol
 from fedchain.workflow.planning import local_training, read_plan
+from fedchain.workflow.resealing import reseal
 from fedchain.workflow.rewards import rederive_rewards, rounds_of
 from fedchain.workflow.rounds import Instruments, RoundMachine, RunPlan
 from fedchain.workflow.run_state import Planned, RunState, entry_of
@@ -67,7 +67,7 @@ class Simulation:
     instruments: Callable[[Cohort], Instruments]
     is_resumed: bool
     started: float
-    identity: LedgerIdentity
+    record: Record
 
     @property
     def clock(self) -> Clock:
@@ -88,7 +88,9 @@ class Simulation:
 
     def drive(self, cohort: Cohort, _context: Context) -> None:
         """Run what is left of the run."""
-        RoundMachine(self.plan, self.instruments(cohort)).run()
+        state = RoundMachine(self.plan, self.instruments(cohort)).run()
+        self.record.settle()
+        reseal(self.record.ledger, state)
 
     def summary(self) -> RunSummary:
         """Return the outcome, read back from the journal."""
@@ -120,7 +122,7 @@ class Simulation:
         if run.rewards is None:
             return ()
         rounds = rounds_of(run, state)
-        report = rederive_rewards(self.identity, rounds, store, run_all_on(1)).report()
+        report = rederive_rewards(self.record.ledger.identity(), rounds, store, run_all_on(1)).report()
         return rewards_of(report, run.rewards, names)
 
 
@@ -181,7 +183,7 @@ def prepared(config: ExperimentConfig, home: Path, watcher: Watcher, *, fresh: b
             ),
             is_resumed,
             started,
-            record.ledger.identity(),
+            record,
         )
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, cast
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
-from fedchain.config import ExperimentConfig
+from fedchain.config import ExperimentConfig, is_recorded
 from fedchain.core import json_text
 from fedchain.core.errors import FormatError
 from fedchain.core.manifest import RunManifest
@@ -85,7 +85,8 @@ def _decode(kind: object, raw: Json, path: str) -> object:
 
 
 def _decode_group(cls: type, raw: Json, path: str) -> object:
-    hints = typing.get_type_hints(cls, include_extras=True)
+    recorded = {each.name for each in dataclasses.fields(cls) if is_recorded(each)}
+    hints = {n: hint for n, hint in typing.get_type_hints(cls, include_extras=True).items() if n in recorded}
     _expect(isinstance(raw, dict), path, "an object", raw)
     group = cast("dict[str, Json]", raw)
     _expect(group.keys() == hints.keys(), path, f"the keys {sorted(hints)}", sorted(group))

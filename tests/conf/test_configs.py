@@ -78,12 +78,22 @@ def test_every_file_says_in_a_comment_what_it_is(path: Path) -> None:
 
 
 def test_every_field_has_its_value_in_a_file_and_none_in_the_code() -> None:
-    composed = compose([])
+    bare, on_a_node = compose([]), compose(["ledger=rpc"])
     for path in field_paths():
-        value: object = composed
+        value: object = on_a_node if path.startswith("ledger.node.") else bare
         for name in path.split("."):
             value = getattr(value, name)
-        assert value is None or isinstance(value, int | float | str)
+        assert value is None or isinstance(value, int | float | str | tuple)
+    for file in sorted((CONF / "ledger").glob("*.yaml")):
+        assert set(yaml.safe_load(file.read_text())) == {"name", "chain_id", "node"}
+
+
+def test_how_a_node_is_reached_is_no_part_of_the_artifact() -> None:
+    one, other = (compose(["ledger=rpc", f"ledger.node.endpoints=[https://node.example/{key}]"]) for key in "ab")
+    assert one != other
+    assert one.digest() == other.digest()
+    assert b"node" not in one.canonical()
+    assert b'"ledger":{"chain_id":1337,"name":"embedded"}' in compose([]).canonical()
 
 
 def test_the_command_line_wins_over_the_experiment() -> None:

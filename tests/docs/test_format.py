@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fedchain.config import ExperimentConfig
+from fedchain.config import ExperimentConfig, is_recorded
 from fedchain.core import document, record, rewards
 from fedchain.core.cid import PROFILE
 from fedchain.core.lineage import ClaimLevel, Verdict
@@ -80,9 +80,11 @@ def document_classes() -> list[Any]:
 
 
 def leaves_of(cls: Any, path: str = "") -> list[str]:
-    hints = typing.get_type_hints(cls)
+    recorded = {each.name for each in dataclasses.fields(cls) if is_recorded(each)}
     names: list[str] = []
-    for name, hint in hints.items():
+    for name, hint in typing.get_type_hints(cls).items():
+        if name not in recorded:
+            continue
         names += leaves_of(hint, f"{path}{name}.") if dataclasses.is_dataclass(hint) else [path + name]
     return names
 

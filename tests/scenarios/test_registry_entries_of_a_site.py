@@ -157,7 +157,7 @@ def test_a_rotation_that_was_cut_is_finished_by_the_same_command(
     @contextmanager
     def mortal(*arguments: Any) -> Iterator[Record]:
         with written_ledger(*arguments) as record:
-            yield Record(record.ledger, _Mortal(record, count, is_taken))
+            yield Record(record.ledger, _Mortal(record, count, is_taken), record.settle)
 
     with monkeypatch.context() as patch:
         patch.setattr(fedchain.wiring.registry, "written_ledger", mortal)

@@ -7,6 +7,7 @@ from typing import Final
 
 from fedchain.adapters.evm.events import LINK_TOPICS, REGISTRY, ROUNDS, decode_event
 from fedchain.adapters.evm.node import Log, Node
+from fedchain.adapters.evm.proof import StorageProof, head_key
 from fedchain.core.eip712 import members
 from fedchain.core.errors import InputError, RejectedTransactionError, UnreachableError
 from fedchain.core.messages import (
@@ -89,30 +90,67 @@ class EvmLedger:
             )
         return Seal(found.round_hash, found.transaction)
 
-    def _send(self, link: RoundLink, previous_hash: bytes) -> LinkEvent:
+    def take_over(self) -> None:
+        """Become the one that seals: whatever was opened before with the aggregator's key is refused from now on.
+
+        Raises:
+            RejectedTransactionError: if this key is not the aggregator's.
+            UnreachableError: if the node does not answer.
+            InputError: if there is no aggregator's key here.
+        """
+        data = ROUNDS.call("takeOver")
+        done = self._node.send(self._key(), ROUNDS, data, self._identity.rounds_contract)
+        taken = [ROUNDS.events["TakenOver"].decode(log.topics, log.data) for log in done.logs if _is_taking_over(log)]
+        if not taken:
+            raise UnreachableError("node confirmed a take-over without its event", got=f"0x{done.transaction.hex()}")
+        _, (self._fence,) = taken[0]
+
+    def lead(self) -> tuple[bytes, int, int]:
+        """Return who may seal, under which fence, and until which second since 1970 it is paused (0 for never)."""
+        ((aggregator, fence, paused_until),) = self._node.call(self._identity.rounds_contract, ROUNDS, "lead")
+        return bytes.fromhex(aggregator.removeprefix("0x")), int(fence), int(paused_until)
+
+    def head_proof(self, run: bytes) -> StorageProof:
+        """Return the proof of a run's slot after the last confirmed block, for `verify_storage_proof`.
+
+        Raises:
+            UnreachableError: if the node does not answer, or gives no proofs.
+        """
+        return self._node.storage_proof(self._identity.rounds_contract, head_key(run))
+
+    def _key(self) -> Signer:
         if self._aggregator is None:
             raise InputError("no key to seal with", expected="the aggregator's", got="none")
+        return self._aggregator
+
+    def _send(self, link: RoundLink, previous_hash: bytes) -> LinkEvent:
         content = (
             link.run, link.round, int(link.kind), previous_hash, link.updates_root, link.rejected_root,
             link.base_model, link.model_digest, link.manifest_digest, link.accepted, link.rejected,
         )  # fmt: skip
         data = ROUNDS.call("seal", content, self._fence)
         try:
-            done = self._node.send(self._aggregator, ROUNDS, data, self._identity.rounds_contract)
-        except RejectedTransactionError:
+            done = self._node.send(self._key(), ROUNDS, data, self._identity.rounds_contract)
+        except RejectedTransactionError as error:
             # Sent before a crash and confirmed only now: the guard of the contract refused the second one.
             found = self.find(link.run, link.round)
-            if found is None:
+            if found is not None:
+                return found
+            present = self._present_fence()
+            if present == self._fence:
                 raise
-            return found
+            raise RejectedTransactionError(
+                f"round {link.round} is not sealed: another aggregator with this key has taken over",
+                expected=f"fence {self._fence}", got=f"fence {present}",
+                remedy="stop one of the two; a repeated command takes over again",
+            ) from error  # fmt: skip
         event = self._link(done.logs)
         if event is None:
             raise UnreachableError("node confirmed a seal without its event", got=f"0x{done.transaction.hex()}")
         return event
 
     def _present_fence(self) -> int:
-        ((_, fence, _),) = self._node.call(self._identity.rounds_contract, ROUNDS, "lead")
-        return int(fence)
+        return self.lead()[1]
 
     def _link(self, logs: Sequence[Log]) -> LinkEvent | None:
         return next((event for event in self._decoded(logs) if isinstance(event, LinkEvent)), None)
@@ -120,6 +158,10 @@ class EvmLedger:
     def _decoded(self, logs: Sequence[Log]) -> list[LedgerEvent]:
         events = (decode_event(log, self._identity) for log in logs)
         return [event for event in events if event is not None]
+
+
+def _is_taking_over(log: Log) -> bool:
+    return log.topics[:1] == (ROUNDS.events["TakenOver"].topic,)
 
 
 class EvmRegistry:

@@ -79,6 +79,29 @@ class Node:
         with translated():
             return int(self._web3.eth.get_transaction_count(checksummed(address), "pending"))
 
+    def balance(self, address: bytes) -> int:
+        """Return the coins of an address, in wei."""
+        with translated():
+            return int(self._web3.eth.get_balance(checksummed(address), self._confirmed()))
+
+    def price(self) -> int:
+        """Return what a transaction offers at most per gas if it is sent now, in wei."""
+        return self._sender.price()
+
+    def genesis(self) -> bytes:
+        """Return the hash of the first block, by which chains with one id are told apart."""
+        with translated():
+            return self._hash_at(0)
+
+    def settle(self, signers: Sequence[Signer]) -> None:
+        """Return when all that these keys have sent from here stands in the chain, one key after the other.
+
+        Raises:
+            UnreachableError: if the node does not answer, or does not confirm in time.
+        """
+        for signer in signers:
+            self._sender.settle(signer)
+
     def call(self, to: bytes, contract: Contract, function: str, *arguments: object) -> tuple[Any, ...]:
         """Return what a view function returns now.
 

@@ -18,8 +18,8 @@ from rlp.exceptions import RLPException
 
 from fedchain.core.errors import FormatError, IntegrityError
 
-HEADS_SLOT: Final = 1
-"""Where RoundLedger keeps `_heads`; slot 0 holds the roles (`forge inspect RoundLedger storageLayout`)."""
+HEADS_SLOT: Final = 4
+"""Where RoundLedger keeps `_heads`: owner, lead and guardian stand before (forge inspect, storage layout)."""
 
 _STATE_ROOT, _NUMBER, _TIME = 3, 8, 11
 _EMPTY_ROOT: Final = keccak(encode(b""))

@@ -81,13 +81,29 @@ def rpc_node(
     Raises:
         InputError: if an address, a setting or the journal cannot be used.
     """
-    endpoints = [HttpEndpoint.parse(address) for address in settings.endpoints]
-    provider = QuorumProvider(endpoints, settings.quorum_rules(), stopwatch=stopwatch, say=say)
-    web3 = Web3(provider)
+    web3 = _web3(settings, stopwatch, say)
     rules = settings.sending_rules()
     intents = open_intents(journal)
     try:
         sender = Sender(web3, rules, intents=intents, stopwatch=stopwatch, say=say)
-        yield Node(web3, Reading(settings.first_block, settings.confirmations, settings.blocks_a_query), sender)
+        yield Node(web3, _reading(settings), sender)
     finally:
         intents.close()
+
+
+def rpc_reader(settings: RpcSettings, *, stopwatch: Stopwatch | None = None, say: Callable[[str], None] = warn) -> Node:
+    """Return the chain behind the endpoints for reading: it needs no journal and writes no file.
+
+    Raises:
+        InputError: if an address or a setting cannot be used.
+    """
+    return Node(_web3(settings, stopwatch, say), _reading(settings))
+
+
+def _web3(settings: RpcSettings, stopwatch: Stopwatch | None, say: Callable[[str], None]) -> Web3:
+    endpoints = [HttpEndpoint.parse(address) for address in settings.endpoints]
+    return Web3(QuorumProvider(endpoints, settings.quorum_rules(), stopwatch=stopwatch, say=say))
+
+
+def _reading(settings: RpcSettings) -> Reading:
+    return Reading(settings.first_block, settings.confirmations, settings.blocks_a_query)

@@ -25,6 +25,7 @@ from fedchain.core.errors import RejectedTransactionError, UnreachableError
 from fedchain.ports.signer import Signer
 
 _MOST_NONCES: Final = 3
+_NO_CONTRACT: Final = Contract(b"", (), {}, {}, {}, {})
 _PLAIN_TRANSFER_GAS: Final = 21_000
 _SPARE_GAS_PERCENT: Final = 25
 """Nodes estimate exactly, and what is estimated on one block runs on a later one. Unused gas is not paid."""
@@ -91,6 +92,26 @@ class Sender:
         raise UnreachableError(
             "transaction found no nonce", got=f"{_MOST_NONCES} that others took", remedy="use this key here only"
         )
+
+    def price(self) -> int:
+        """Return the wei per gas that a new transaction would offer at most; the cap while the market is above it."""
+        fees = self._rules.fees.offer(*self._chain.market())
+        return self._rules.fees.cap if fees is None else fees.max_fee
+
+    def settle(self, signer: Signer) -> None:
+        """Return when all that is journaled of a key stands in the chain; what fell out or got lost is sent again.
+
+        Raises:
+            UnreachableError: if there is no answer, or no confirmation, until the deadline.
+        """
+        deadline = Deadline(self._stopwatch, self._rules.timeout_s)
+        account = account_of(self._chain.chain_id(), signer.address)
+        shipment = _Shipment(signer, _NO_CONTRACT, Request(signer.address, b""), account, deadline)
+        with self._intents.exclusive(deadline):
+            self._settled(shipment)
+        for intent in self._intents.of(account):
+            if not self._is_confirmed(intent):
+                self._confirmed(shipment, intent)
 
     # choosing a nonce
 

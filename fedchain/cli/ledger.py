@@ -1,0 +1,182 @@
+"""`fedchain ledger`: where the record is kept, how it stands, and the proof of a run's head."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from fedchain.cli.arguments import Verbs, add_shared, add_verb, home_of
+from fedchain.cli.exits import Exit
+from fedchain.cli.runs import ListRuns, full_run_id, recorded_runs
+from fedchain.cli.screen import Screen
+from fedchain.cli.text import short, time_text
+from fedchain.core.errors import InputError
+from fedchain.core.signatures import checksum_address
+from fedchain.workflow.standing import HeadProof, LedgerStanding, RunStanding
+
+TEXT: Final = """\
+`fedchain ledger status` shows where the record of the home is kept and how it stands. `fedchain ledger prove RUN`
+proves the head of a run against the header of a block, so that nobody has to believe the node that was asked.
+"""
+STATUS: Final = """\
+Shows the ledger of the home: its kind, its chain and contracts or its log, who may seal, and where each run ends. What
+is shown is the ledger's own word; `fedchain verify` re-derives it.
+"""
+PROVE: Final = """\
+Asks for the path from a block's header to the storage slot of the run's head, checks every hash on it, and shows the
+slot. Without --block the hash of the block is the node's own word: compare it with what another node or a block
+explorer says of that block, or give it with --block.
+
+exit codes: 0 proved against --block, 1 not proved, 2 wrong input, 3 proved against a block that the node named
+"""
+NOTE: Final = "the ledger's own word; fedchain verify re-derives it"
+ReadStanding: TypeAlias = Callable[[Path], LedgerStanding]
+Prove: TypeAlias = Callable[[Path, bytes, bytes | None], HeadProof]
+
+
+def add_parser(verbs: Verbs) -> None:
+    """Add the verb and its own verbs."""
+    parser = add_verb(verbs, "ledger", _handle_status, summary="show where the record is kept, prove a head", text=TEXT)
+    below = parser.add_subparsers(metavar="", title="also")
+    for name, text, handler in (("status", STATUS, _handle_status), ("prove", PROVE, _handle_prove)):
+        nested = below.add_parser(
+            name,
+            help=text.partition(".")[0].lower(),
+            description=text,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        nested.set_defaults(handler=handler)
+        add_shared(nested, nested=True)
+        if name == "prove":
+            nested.add_argument("run", metavar="RUN", help="a run: its id, or the beginning of it")
+            nested.add_argument("--block", metavar="HASH", help="the hash of the newest block, from elsewhere")
+
+
+def show_status(home: Path, screen: Screen, read: ReadStanding) -> Exit:
+    """Tell how the ledger stands."""
+    found = read(home)
+    if screen.as_json:
+        screen.document({"level": NOTE, **_document(found)})
+        return Exit.DONE
+    screen.table(f"Ledger ({NOTE})", ["what", "value"], [[name, text] for name, text in _rows(found)])
+    header = ["run", "rounds", "state", "round hash", "slot"]
+    screen.table("Runs", header, [_run_cells(each) for each in found.runs])
+    return Exit.DONE
+
+
+def show_proof(home: Path, asked: tuple[str, bytes | None], screen: Screen, prove: Prove, list_runs: ListRuns) -> Exit:
+    """Prove a run's head and tell against what."""
+    name, block_hash = asked
+    run = full_run_id(name, lambda: list_runs(home))
+    proof = prove(home, bytes.fromhex(run.removeprefix("0x")), block_hash)
+    code = Exit.DONE if proof.is_pinned else Exit.UNPINNED
+    if screen.as_json:
+        screen.document({
+            "run": run, "contract": checksum_address(proof.contract), "slot_key": _hex(proof.slot_key),
+            "slot": _hex(proof.slot), "block": proof.block, "block_hash": _hex(proof.block_hash),
+            "pinned": proof.is_pinned, "exit": int(code),
+        })  # fmt: skip
+        return code
+    screen.line(f"slot of run {run}: {_hex(proof.slot)}")
+    screen.line(f"slot {_hex(proof.slot_key)} of contract {checksum_address(proof.contract)}")
+    screen.line(f"proved by the header of block {proof.block} with hash {_hex(proof.block_hash)}")
+    if not proof.is_pinned:
+        screen.line("that hash is the node's own word: compare it with another node's, or give it with --block")
+    return code
+
+
+def _rows(found: LedgerStanding) -> list[tuple[str, str]]:
+    identity = found.identity
+    rows = [
+        ("kind", found.kind),
+        ("federation", _hex(identity.federation)),
+        ("registry head", _hex(found.registry_head)),
+    ]
+    if found.lead is not None:
+        until = found.lead.paused_until
+        rows += [
+            ("chain id", str(identity.chain_id)),
+            ("registry contract", checksum_address(identity.registry_contract)),
+            ("rounds contract", checksum_address(identity.rounds_contract)),
+            ("aggregator", checksum_address(found.lead.aggregator)),
+            ("fence", str(found.lead.fence)),
+            ("paused until", time_text(until) if until else "never"),
+        ]
+    if found.tree_head is not None:
+        rows += [
+            ("log key", checksum_address(identity.rounds_contract)),
+            ("entries", str(found.tree_head.size)),
+            ("tree head", _hex(found.tree_head.root)),
+            ("last entry", time_text(found.tree_head.at)),
+        ]
+    return rows
+
+
+def _run_cells(each: RunStanding) -> list[str]:
+    rounds = each.round - 1 if each.is_closed else each.round
+    state = "closed" if each.is_closed else "open"
+    return [short(each.run.hex()), str(rounds), state, _hex(each.round_hash), _hex(each.slot)]
+
+
+def _document(found: LedgerStanding) -> dict[str, object]:
+    lead, head, identity = found.lead, found.tree_head, found.identity
+    return {
+        "kind": found.kind,
+        "chain_id": identity.chain_id,
+        "registry_contract": checksum_address(identity.registry_contract),
+        "rounds_contract": checksum_address(identity.rounds_contract),
+        "federation": _hex(identity.federation),
+        "registry_head": _hex(found.registry_head),
+        "aggregator": None if lead is None else checksum_address(lead.aggregator),
+        "fence": None if lead is None else lead.fence,
+        "paused_until": None if lead is None else lead.paused_until,
+        "tree_head": None if head is None else {"size": head.size, "root": _hex(head.root), "at": head.at},
+        "runs": [
+            {
+                "run": _hex(each.run),
+                "round": each.round,
+                "closed": each.is_closed,
+                "round_hash": _hex(each.round_hash),
+                "slot": _hex(each.slot),
+            }
+            for each in found.runs
+        ],
+    }
+
+
+def _hex(data: bytes) -> str:
+    return "0x" + data.hex()
+
+
+def _standing(home: Path) -> LedgerStanding:
+    from fedchain.wiring.standing import standing  # noqa: PLC0415 - brings the chain with it
+
+    return standing(home)
+
+
+def _proved(home: Path, run: bytes, block_hash: bytes | None) -> HeadProof:
+    from fedchain.wiring.standing import prove  # noqa: PLC0415 - brings the chain with it
+
+    return prove(home, run, block_hash)
+
+
+def _handle_status(options: argparse.Namespace, screen: Screen) -> Exit:
+    return show_status(home_of(options), screen, _standing)
+
+
+def _handle_prove(options: argparse.Namespace, screen: Screen) -> Exit:
+    block = None if options.block is None else _block_hash(options.block)
+    return show_proof(home_of(options), (options.run, block), screen, _proved, recorded_runs)
+
+
+def _block_hash(text: str) -> bytes:
+    try:
+        value = bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        value = b""
+    if len(value) != 32:
+        raise InputError("--block", expected="64 hexadecimal digits", got=repr(text)[:80])
+    return value

@@ -1,0 +1,71 @@
+"""How a home's ledger stands, and the proof of a run's head against a block header. Nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fedchain.adapters.evm.ledger import EvmLedger
+from fedchain.adapters.evm.proof import head_key, verify_storage_proof
+from fedchain.adapters.home import open_home
+from fedchain.adapters.log.ledger import LogLedger
+from fedchain.core.errors import InputError, IntegrityError
+from fedchain.core.record import LinkKind
+from fedchain.ports.ledger import Ledger, LinkEvent
+from fedchain.wiring.parties import kind_of, read_ledger
+from fedchain.workflow.standing import HeadProof, Lead, LedgerStanding, RunStanding, SignedHead
+
+
+def standing(home: Path) -> LedgerStanding:
+    """Return how the ledger of a home stands.
+
+    Raises:
+        InputError: if there is none, or it is not the one that the home names.
+        UnreachableError: if its node does not answer.
+    """
+    opened = open_home(home)
+    with read_ledger(opened) as ledger:
+        links = [event for event in ledger.events() if isinstance(event, LinkEvent)]
+        return LedgerStanding(
+            kind=kind_of(opened),
+            identity=ledger.identity(),
+            registry_head=ledger.registry_head(),
+            runs=_runs(ledger, links),
+            lead=Lead(*ledger.lead()) if isinstance(ledger, EvmLedger) else None,
+            tree_head=_tree_head(ledger) if isinstance(ledger, LogLedger) else None,
+        )
+
+
+def prove(home: Path, run: bytes, block_hash: bytes | None) -> HeadProof:
+    """Prove a run's slot against a block: the one with this hash, or where there is none the newest that is confirmed.
+
+    Raises:
+        IntegrityError: if the block is another one, the proof is broken, or the ledger says otherwise.
+        InputError: if the home has no chain.
+        UnreachableError: if its node does not answer, or gives no proofs.
+    """
+    with read_ledger(open_home(home)) as ledger:
+        if not isinstance(ledger, EvmLedger):
+            raise InputError(
+                "a log has no blocks to prove a head against", remedy="`fedchain ledger status` shows its tree head"
+            )
+        contract, key = ledger.identity().rounds_contract, head_key(run)
+        proof = ledger.head_proof(run)
+        slot = verify_storage_proof(proof, block_hash or proof.block_hash, contract, key)
+        said = ledger.head_slot(run)
+    if slot != said:
+        raise IntegrityError("the node contradicts its own proof", expected="0x" + slot.hex(), got="0x" + said.hex())
+    return HeadProof(contract, key, slot, proof.block, proof.block_hash, block_hash is not None)
+
+
+def _runs(ledger: Ledger, links: Sequence[LinkEvent]) -> tuple[RunStanding, ...]:
+    last = {event.link.run: event for event in links}
+    return tuple(
+        RunStanding(run, event.link.round, event.link.kind is LinkKind.CLOSED, event.round_hash, ledger.head_slot(run))
+        for run, event in last.items()
+    )
+
+
+def _tree_head(ledger: LogLedger) -> SignedHead:
+    head = ledger.tree_head().head
+    return SignedHead(head.size, head.root, head.at)
