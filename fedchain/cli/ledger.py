@@ -31,8 +31,13 @@ explorer says of that block, or give it with --block.
 
 exit codes: 0 proved against --block, 1 not proved, 2 wrong input, 3 proved against a block that the node named
 """
+EXPORT: Final = """\
+Writes the embedded chain to a file, with its genesis and every block, as another implementation of Ethereum can execute
+it again. `python scripts/reexecute.py FILE` does so with the Ethereum execution specifications.
+"""
 NOTE: Final = "the ledger's own word; fedchain verify re-derives it"
 ReadStanding: TypeAlias = Callable[[Path], LedgerStanding]
+Export: TypeAlias = Callable[[Path, Path], int]
 Prove: TypeAlias = Callable[[Path, bytes, bytes | None], HeadProof]
 
 
@@ -40,7 +45,9 @@ def add_parser(verbs: Verbs) -> None:
     """Add the verb and its own verbs."""
     parser = add_verb(verbs, "ledger", _handle_status, summary="show where the record is kept, prove a head", text=TEXT)
     below = parser.add_subparsers(metavar="", title="also")
-    for name, text, handler in (("status", STATUS, _handle_status), ("prove", PROVE, _handle_prove)):
+    for name, text, handler in (
+        ("status", STATUS, _handle_status), ("prove", PROVE, _handle_prove), ("export", EXPORT, _handle_export),
+    ):  # fmt: skip
         nested = below.add_parser(
             name,
             help=text.partition(".")[0].lower(),
@@ -53,6 +60,18 @@ def add_parser(verbs: Verbs) -> None:
         if name == "prove":
             nested.add_argument("run", metavar="RUN", help="a run: its id, or the beginning of it")
             nested.add_argument("--block", metavar="HASH", help="the hash of the newest block, from elsewhere")
+        if name == "export":
+            nested.add_argument("file", metavar="FILE", help="a file that does not exist yet")
+
+
+def show_export(home: Path, file: Path, screen: Screen, export: Export) -> Exit:
+    """Write the chain to a file that does not exist yet, and say how many blocks it has."""
+    blocks = export(home, file)
+    if screen.as_json:
+        screen.document({"file": str(file), "blocks": blocks})
+    else:
+        screen.line(f"{blocks} blocks in {file}; execute them again: python scripts/reexecute.py {file}")
+    return Exit.DONE
 
 
 def show_status(home: Path, screen: Screen, read: ReadStanding) -> Exit:
@@ -161,6 +180,16 @@ def _proved(home: Path, run: bytes, block_hash: bytes | None) -> HeadProof:
     from fedchain.wiring.standing import prove  # noqa: PLC0415 - brings the chain with it
 
     return prove(home, run, block_hash)
+
+
+def _exported(home: Path, file: Path) -> int:
+    from fedchain.wiring.standing import export  # noqa: PLC0415 - brings the chain with it
+
+    return export(home, file)
+
+
+def _handle_export(options: argparse.Namespace, screen: Screen) -> Exit:
+    return show_export(home_of(options), Path(options.file), screen, _exported)
 
 
 def _handle_status(options: argparse.Namespace, screen: Screen) -> Exit:

@@ -1,18 +1,23 @@
-"""How a home's ledger stands, and the proof of a run's head against a block header. Nothing is written."""
+"""How a home's ledger stands, and the proof of a run's head against a block header; the embedded chain as a file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
+from fedchain.adapters.evm.export import export_chain
 from fedchain.adapters.evm.ledger import EvmLedger
+from fedchain.adapters.evm.opening import read_chain
 from fedchain.adapters.evm.proof import head_key, verify_storage_proof
+from fedchain.adapters.files import create_file, explained
 from fedchain.adapters.home import open_home
 from fedchain.adapters.log.ledger import LogLedger
+from fedchain.adapters.system import SystemClock
 from fedchain.core.errors import InputError, IntegrityError
 from fedchain.core.record import LinkKind
 from fedchain.ports.ledger import Ledger, LinkEvent
-from fedchain.wiring.parties import kind_of, read_ledger
+from fedchain.wiring.parties import kind_of, parties_of, read_ledger
 from fedchain.workflow.standing import HeadProof, Lead, LedgerStanding, RunStanding, SignedHead
 
 
@@ -56,6 +61,29 @@ def prove(home: Path, run: bytes, block_hash: bytes | None) -> HeadProof:
     if slot != said:
         raise IntegrityError("the node contradicts its own proof", expected="0x" + slot.hex(), got="0x" + said.hex())
     return HeadProof(contract, key, slot, proof.block, proof.block_hash, block_hash is not None)
+
+
+def export(home: Path, file: Path) -> int:
+    """Write the home's embedded chain to a new file; return the number of its last block.
+
+    Raises:
+        InputError: if the home has no embedded chain, or the file exists or cannot be written.
+    """
+    opened = open_home(home)
+    kind = kind_of(opened)
+    if kind != "embedded":
+        raise InputError("only an embedded chain is exported", expected="ledger=embedded", got=f"ledger={kind}")
+    with read_ledger(opened) as ledger:
+        chain_id = ledger.identity().chain_id
+    if file.exists():
+        raise InputError("export", expected="a file that does not exist yet", got=file)
+    parties = parties_of(opened)
+    funded = (parties.deployer.address, parties.operator.address, parties.aggregator.address)
+    with closing(read_chain(opened.chain, SystemClock(), chain_id=chain_id)) as chain:
+        lines = list(export_chain(chain, funded))
+    with explained(file):
+        create_file(file, "".join(line + "\n" for line in lines).encode("ascii"))
+    return len(lines) - 1
 
 
 def _runs(ledger: Ledger, links: Sequence[LinkEvent]) -> tuple[RunStanding, ...]:

@@ -92,3 +92,19 @@ def test_reading_a_ledger_changes_nothing_and_a_missing_one_is_wrong_input(
     Home(home).ledger.unlink()
     assert main(["ledger", "status", "--home", str(home)]) == Exit.INPUT
     assert "this home has no ledger yet" in capsys.readouterr().err
+
+
+def test_an_embedded_chain_is_exported_once(genuine: Genuine, tmp_path: Path) -> None:
+    file = tmp_path / "chain.jsonl"
+    arguments = ["ledger", "export", str(file), "--home", str(genuine.home)]
+    assert main(arguments) == Exit.DONE
+    written = file.read_text()
+    assert written.count('"block"') > 5
+    assert main(arguments) == Exit.INPUT
+    assert file.read_text() == written
+
+
+def test_a_log_has_no_chain_to_export(tmp_path: Path) -> None:
+    run_quietly(replace(SMALL, ledger=LedgerConfig("log", 0)), tmp_path / "home")
+    assert main(["ledger", "export", str(tmp_path / "x"), "--home", str(tmp_path / "home")]) == Exit.INPUT
+    assert not (tmp_path / "x").exists()
