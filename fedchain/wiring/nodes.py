@@ -58,16 +58,28 @@ def written_node(home: Home, chain_id: int, config: NodeConfig) -> Iterator[Node
         yield node
 
 
-def read_node(home: Home) -> Node:
-    """Open the chain for reading.
+@contextmanager
+def reopened_node(home: Home) -> Iterator[Node]:
+    """Open the chain for writing as the last run reached it.
 
     Raises:
         InputError: if the home does not say how, or another chain is there.
         UnreachableError: if no endpoint answers.
     """
-    known = _known(home)
-    if known is None:
-        raise InputError("the home does not say where its chain is", expected=home.node, got="no such file")
+    known = _required(home)
+    with rpc_node(_settings(known.chain_id, known.node), home.intents) as node:
+        _check(known, node.genesis())
+        yield node
+
+
+def read_node(home: Home) -> Node:
+    """Open the chain for reading as the last run reached it.
+
+    Raises:
+        InputError: if the home does not say how, or another chain is there.
+        UnreachableError: if no endpoint answers.
+    """
+    known = _required(home)
     node = rpc_reader(_settings(known.chain_id, known.node))
     _check(known, node.genesis())
     return node
@@ -80,6 +92,16 @@ def _check(known: NodeMark, genesis: bytes) -> None:
             expected=f"first block 0x{known.genesis.hex()}", got=f"0x{genesis.hex()}",
             remedy="check ledger.node.endpoints, or choose another home with --home",
         )  # fmt: skip
+
+
+def _required(home: Home) -> NodeMark:
+    known = _known(home)
+    if known is None:
+        raise InputError(
+            "the home does not say how its chain is reached", expected=home.node, got="no such file",
+            remedy="repeat the run with ledger=rpc",
+        )  # fmt: skip
+    return known
 
 
 def _known(home: Home) -> NodeMark | None:
