@@ -13,7 +13,6 @@ from fedchain.cli.runs import ListRuns, full_run_id, recorded_runs
 from fedchain.cli.screen import Screen
 from fedchain.cli.text import short, time_text
 from fedchain.core.errors import InputError
-from fedchain.core.signatures import checksum_address
 from fedchain.workflow.standing import HeadProof, LedgerStanding, RunStanding
 
 TEXT: Final = """\
@@ -94,13 +93,13 @@ def show_proof(home: Path, asked: tuple[str, bytes | None], screen: Screen, prov
     code = Exit.DONE if proof.is_pinned else Exit.UNPINNED
     if screen.as_json:
         screen.document({
-            "run": run, "contract": checksum_address(proof.contract), "slot_key": _hex(proof.slot_key),
+            "run": run, "contract": _hex(proof.contract), "slot_key": _hex(proof.slot_key),
             "slot": _hex(proof.slot), "block": proof.block, "block_hash": _hex(proof.block_hash),
             "pinned": proof.is_pinned, "exit": int(code),
         })  # fmt: skip
         return code
     screen.line(f"slot of run {run}: {_hex(proof.slot)}")
-    screen.line(f"slot {_hex(proof.slot_key)} of contract {checksum_address(proof.contract)}")
+    screen.line(f"slot {_hex(proof.slot_key)} of contract {_hex(proof.contract)}")
     screen.line(f"proved by the header of block {proof.block} with hash {_hex(proof.block_hash)}")
     if not proof.is_pinned:
         screen.line("that hash is the node's own word: compare it with another node's, or give it with --block")
@@ -108,25 +107,24 @@ def show_proof(home: Path, asked: tuple[str, bytes | None], screen: Screen, prov
 
 
 def _rows(found: LedgerStanding) -> list[tuple[str, str]]:
-    identity = found.identity
     rows = [
         ("kind", found.kind),
-        ("federation", _hex(identity.federation)),
+        ("federation", _hex(found.federation)),
         ("registry head", _hex(found.registry_head)),
     ]
     if found.lead is not None:
         until = found.lead.paused_until
         rows += [
-            ("chain id", str(identity.chain_id)),
-            ("registry contract", checksum_address(identity.registry_contract)),
-            ("rounds contract", checksum_address(identity.rounds_contract)),
-            ("aggregator", checksum_address(found.lead.aggregator)),
+            ("chain id", str(found.chain_id)),
+            ("registry contract", _hex(found.registry_contract)),
+            ("rounds contract", _hex(found.rounds_contract)),
+            ("aggregator", _hex(found.lead.aggregator)),
             ("fence", str(found.lead.fence)),
             ("paused until", time_text(until) if until else "never"),
         ]
     if found.tree_head is not None:
         rows += [
-            ("log key", checksum_address(identity.rounds_contract)),
+            ("log key", _hex(found.rounds_contract)),
             ("entries", str(found.tree_head.size)),
             ("tree head", _hex(found.tree_head.root)),
             ("last entry", time_text(found.tree_head.at)),
@@ -141,15 +139,15 @@ def _run_cells(each: RunStanding) -> list[str]:
 
 
 def _document(found: LedgerStanding) -> dict[str, object]:
-    lead, head, identity = found.lead, found.tree_head, found.identity
+    lead, head = found.lead, found.tree_head
     return {
         "kind": found.kind,
-        "chain_id": identity.chain_id,
-        "registry_contract": checksum_address(identity.registry_contract),
-        "rounds_contract": checksum_address(identity.rounds_contract),
-        "federation": _hex(identity.federation),
+        "chain_id": found.chain_id,
+        "registry_contract": _hex(found.registry_contract),
+        "rounds_contract": _hex(found.rounds_contract),
+        "federation": _hex(found.federation),
         "registry_head": _hex(found.registry_head),
-        "aggregator": None if lead is None else checksum_address(lead.aggregator),
+        "aggregator": None if lead is None else _hex(lead.aggregator),
         "fence": None if lead is None else lead.fence,
         "paused_until": None if lead is None else lead.paused_until,
         "tree_head": None if head is None else {"size": head.size, "root": _hex(head.root), "at": head.at},

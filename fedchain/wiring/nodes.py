@@ -64,17 +64,31 @@ def node_config(home: Home) -> NodeConfig:
     Raises:
         InputError: if the home does not say.
     """
-    return _remembered(home).node
+    return _required(home).node
 
 
-def read_node(home: Home) -> Node:
-    """Open the chain for reading.
+@contextmanager
+def reopened_node(home: Home) -> Iterator[Node]:
+    """Open the chain for writing as the last run reached it.
 
     Raises:
         InputError: if the home does not say how, or another chain is there.
         UnreachableError: if no endpoint answers.
     """
-    known = _remembered(home)
+    known = _required(home)
+    with rpc_node(_settings(known.chain_id, known.node), home.intents) as node:
+        _check(known, node.genesis())
+        yield node
+
+
+def read_node(home: Home) -> Node:
+    """Open the chain for reading as the last run reached it.
+
+    Raises:
+        InputError: if the home does not say how, or another chain is there.
+        UnreachableError: if no endpoint answers.
+    """
+    known = _required(home)
     node = rpc_reader(_settings(known.chain_id, known.node))
     _check(known, node.genesis())
     return node
@@ -89,10 +103,13 @@ def _check(known: NodeMark, genesis: bytes) -> None:
         )  # fmt: skip
 
 
-def _remembered(home: Home) -> NodeMark:
+def _required(home: Home) -> NodeMark:
     known = _known(home)
     if known is None:
-        raise InputError("the home does not say where its chain is", expected=home.node, got="no such file")
+        raise InputError(
+            "the home does not say how its chain is reached", expected=home.node, got="no such file",
+            remedy="repeat the run with ledger=rpc",
+        )  # fmt: skip
     return known
 
 

@@ -30,10 +30,14 @@ def standing(home: Path) -> LedgerStanding:
     """
     opened = open_home(home)
     with read_ledger(opened) as ledger:
+        identity = ledger.identity()
         links = [event for event in ledger.events() if isinstance(event, LinkEvent)]
         return LedgerStanding(
             kind=kind_of(opened),
-            identity=ledger.identity(),
+            chain_id=identity.chain_id,
+            registry_contract=identity.registry_contract,
+            rounds_contract=identity.rounds_contract,
+            federation=identity.federation,
             registry_head=ledger.registry_head(),
             runs=_runs(ledger, links),
             lead=Lead(*ledger.lead()) if isinstance(ledger, EvmLedger) else None,

@@ -1,4 +1,4 @@
-"""The vault of a home: on the embedded chain, named in a file beside it.
+"""The vault of a home: on its chain, named in a file in the home.
 
 The federation's operator deploys it, is its guardian and relays claims; the aggregator is its distributor.
 """
@@ -24,7 +24,8 @@ from fedchain.core import document
 from fedchain.core.errors import InputError
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.ports.rewards import AssetKind, RewardVault, VaultIdentity, VaultTerms
-from fedchain.wiring.parties import Parties
+from fedchain.wiring.nodes import read_node, reopened_node
+from fedchain.wiring.parties import Parties, kind_of
 
 KINDS: Final = {"credits": AssetKind.CREDITS, "native": AssetKind.NATIVE, "erc20": AssetKind.ERC20}
 
@@ -52,8 +53,7 @@ def read_vault(home: Home) -> Iterator[RewardVault | None]:
     if identity is None:
         yield None
         return
-    with closing(read_chain(home.chain, SystemClock(), chain_id=identity.chain_id)) as chain:
-        node = embedded_node(chain)
+    with _read_node(home, identity.chain_id) as node:
         check_vault(node, identity)
         yield EvmRewardVault(node, identity)
 
@@ -91,10 +91,23 @@ def ensure_vault(home: Home, chain_id: int, terms: VaultTerms, deployer: FileSig
 
 
 @contextmanager
+def _read_node(home: Home, chain_id: int) -> Iterator[Node]:
+    if kind_of(home) == "rpc":
+        yield read_node(home)
+        return
+    with closing(read_chain(home.chain, SystemClock(), chain_id=chain_id)) as chain:
+        yield embedded_node(chain)
+
+
+@contextmanager
 def _written_node(home: Home, chain_id: int) -> Iterator[Node]:
+    if kind_of(home) == "rpc":
+        with reopened_node(home) as node:
+            yield node
+        return
     if not home.chain.exists():
         raise InputError(
-            "a vault needs a chain", expected=home.chain, got="no such file", remedy="choose ledger=embedded"
+            "a vault needs a chain", expected=home.chain, got="no such file", remedy="choose ledger=embedded or rpc"
         )
     clock = SystemClock()
     with closing(open_chain(home.chain, Genesis(chain_id, clock.now(), ()), clock)) as chain:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fedchain.ports.ledger import LedgerIdentity
-
 
 @dataclass(frozen=True, slots=True)
 class Lead:
@@ -41,7 +39,10 @@ class LedgerStanding:
     """A home's ledger; a chain has a lead, a log has a tree head."""
 
     kind: str
-    identity: LedgerIdentity
+    chain_id: int
+    registry_contract: bytes
+    rounds_contract: bytes
+    federation: bytes
     registry_head: bytes
     runs: tuple[RunStanding, ...]
     lead: Lead | None

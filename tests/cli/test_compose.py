@@ -110,6 +110,36 @@ def test_a_value_out_of_range_is_named_with_the_range(override: str, message: st
     assert lines_of(override) == [message]
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["ledger.node.endpoints=[]"], "ledger.node.endpoints: expected "),
+        (["ledger.node.endpoints=[ftp://secret.example]"], "expected http(s)://HOST[:PORT][/PATH], got 1 others"),
+        (["ledger.node.endpoints=[http://me:secret@a.example]"], "expected http(s)://HOST[:PORT][/PATH], got 1 others"),
+        (["ledger.node.endpoints=[http://a,http://a]"], "ledger.node.quorum: expected 1, or a majority of different"),
+        (["ledger.node.endpoints=[http://a,http://b]", "ledger.node.quorum=3"], "got 3 of 2"),
+        (["ledger.node.endpoints=[http://a,http://b,http://c,http://d]", "ledger.node.quorum=2"], "got 2 of 4"),
+        (["ledger.node.confirmations=65"], "ledger.node.buried_after: expected at least the 65 of"),
+        (["ledger.node.max_fee_gwei=49"], "ledger.node.max_tip_gwei: expected at most the 49 of"),
+        (["ledger.node.poll_ms=0"], "ledger.node.poll_ms: expected at least 10, got 0"),
+        (["ledger.chain_id=0"], "ledger.chain_id: expected 0 for log, which is no chain; at least 1"),
+        (
+            ["ledger.name=embedded"],
+            "ledger.node: expected its keys for rpc, else null, got a group of keys for embedded",
+        ),
+    ],
+)
+def test_settings_of_a_node_that_cannot_be_are_one_line_without_a_secret(overrides: list[str], message: str) -> None:
+    (line,) = lines_of("ledger=rpc", *overrides)
+    assert message in line
+    assert "secret" not in line
+
+
+def test_a_node_of_a_ledger_that_has_none_is_one_line() -> None:
+    (line,) = lines_of("ledger.node.quorum=1")
+    assert "ledger.node" in line
+
+
 @pytest.mark.parametrize("override", ["heart", "", "=", "a=[1", "rounds", "\udcff=1", "data.split=\udcff", "a=1\nb=2"])
 def test_what_is_no_override_is_told_with_an_example(override: str) -> None:
     (line,) = lines_of(override)

@@ -15,6 +15,7 @@ from fedchain.adapters.evm.deployment import deploy
 from fedchain.adapters.evm.encoding import contract_address
 from fedchain.adapters.evm.events import REGISTRY
 from fedchain.adapters.evm.fees import Fees
+from fedchain.adapters.evm.funding import Payer, check_funds
 from fedchain.adapters.evm.intents import account_of, open_intents
 from fedchain.adapters.evm.ledger import EvmLedger, EvmRegistry
 from fedchain.adapters.evm.node import Node
@@ -28,6 +29,7 @@ from fedchain.ports.ledger import LedgerIdentity, LinkEvent
 from tests.doubles.anvil import Anvil, anvil
 from tests.doubles.evm import AGGREGATOR, CHAIN_ID, DEPLOYER, OPERATOR, SITE, STRANGER, TERMS
 from tests.doubles.rpc_proxy import RpcProxy, error, result, rpc_proxy
+from tests.doubles.signer import NamedSigner
 from tests.doubles.stopwatch import ManualStopwatch
 
 RUN: Final = b"\x77" * 32
@@ -452,6 +454,59 @@ def test_a_node_that_keeps_a_round_back_cannot_prove_an_earlier_head(world: Worl
 
 
 # several at once
+
+
+def test_what_fell_out_after_the_last_send_comes_back_when_its_key_is_settled(world: World) -> None:
+    world.seal(world.ledger(), 1, 2)
+    world.chain.reorganise(2)
+    assert world.links() == []
+    for _ in range(2):
+        world.node().settle([AGGREGATOR])
+        assert len(world.links()) == 2
+    assert world.has_said("fell out of the chain and is sent again")
+
+
+def test_what_waits_when_its_key_is_settled_is_waited_for(world: World) -> None:
+    world.chain.mines_at_once(False)
+    with pytest.raises(UnreachableError, match="transaction is not confirmed"):
+        world.seal(world.ledger(send_timeout_s=5), 1)
+    world.chain.drop()
+    with pytest.raises(UnreachableError, match="transaction is not confirmed"):
+        world.node(send_timeout_s=5).settle([AGGREGATOR])
+    world.stopwatch.plan(world.stopwatch.time + 3, world.chain.mine)
+    world.node().settle([AGGREGATOR])
+    assert len(world.links()) == 1
+
+
+def test_whoever_takes_over_last_seals(world: World) -> None:
+    older, newer = world.ledger(), world.ledger()
+    older.take_over()
+    world.seal(older, 1)
+    newer.take_over()
+    assert newer.lead()[0] == AGGREGATOR.address
+    before = world.links()
+    with pytest.raises(
+        RejectedTransactionError, match="another aggregator with this key has taken over: expected fence"
+    ):
+        world.seal(older, 2)
+    assert world.links() == before
+    world.seal(newer, 2)
+    older.take_over()
+    world.seal(older, 3)
+    assert len(world.links()) == 3
+
+
+def test_who_cannot_pay_is_named_before_anything_is_sent(world: World) -> None:
+    node, poor = world.node(), NamedSigner("poor").address
+    with pytest.raises(
+        InputError, match=r"without money for gas: expected 0\.0\d+ coins at 0x\w+ \(poor\), got 0 coins"
+    ):
+        check_funds(node, [Payer("aggregator", AGGREGATOR.address, 300_000), Payer("poor", poor, 1_000_000)])
+    world.proxy.changes["eth_maxPriorityFeePerGas"] = result("0x0")
+    world.proxy.changes["eth_getBlockByNumber"] = lambda answer: (
+        answer | {"result": answer["result"] | {"baseFeePerGas": "0x0"}}
+    )
+    check_funds(node, [Payer("poor", poor, 1_000_000)])
 
 
 def test_two_ledgers_on_one_key_and_journal_take_different_nonces(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -147,6 +148,26 @@ def test_a_home_keeps_its_kind_and_its_chain(world: World, tmp_path: Path) -> No
     folder.mkdir()
     with anvil(folder) as namesake, pytest.raises(InputError, match="another chain with id 31337: expected first"):
         world.run(world.config(namesake.url))
+    world.is_whole(run)
+
+
+def test_rewards_are_paid_on_the_node_and_its_head_is_proved_there(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = world.run(replace(world.config(), rewards=replace(SMALL.rewards, dispute_window_s=1)))
+    where = ["--home", str(world.home)]
+    assert main(["rewards", "propose", *where]) == Exit.DONE
+    world.chain.ask("evm_increaseTime", 10)
+    world.chain.mine()
+    assert main(["rewards", "finalize", *where]) == Exit.DONE
+    assert main(["rewards", "claim", *where]) == Exit.DONE
+    capsys.readouterr()
+    assert main(["rewards", *where, "--json"]) == Exit.UNPINNED
+    paid = json.loads(capsys.readouterr().out)["rewards"].values()
+    assert sum(each["claimed"] for each in paid) == sum(each["earned"] for each in paid) > 0
+    newest = world.chain.ask("eth_getBlockByNumber", "latest", False)["hash"]
+    assert main(["ledger", "prove", run.hex(), "--block", newest, *where]) == Exit.DONE
+    assert main(["ledger", "status", *where]) == Exit.DONE
     world.is_whole(run)
 
 

@@ -19,7 +19,7 @@ from rlp.exceptions import RLPException
 from fedchain.core.errors import FormatError, IntegrityError
 
 HEADS_SLOT: Final = 4
-"""Where RoundLedger keeps `_heads`: owner, lead and guardian stand before (forge inspect, storage layout)."""
+"""Where RoundLedger keeps `_heads`, after owners, lead and guardian (`forge inspect RoundLedger storageLayout`)."""
 
 _STATE_ROOT, _NUMBER, _TIME = 3, 8, 11
 _EMPTY_ROOT: Final = keccak(encode(b""))
