@@ -36,7 +36,8 @@ class Ancestry:
 
     def descents(self, name: bytes) -> tuple[Descent, ...]:
         """Return a way from a version to itself and to each of its ancestors, nearest first."""
-        ways, left = {name: (self.versions[name],)}, [name]
+        ways: dict[bytes, tuple[Version, ...]] = {name: (self.versions[name],)}
+        left = [name]
         for child in left:
             known = [edge.parent for edge in self.versions[child].parents if edge.parent in self.versions]
             for parent in known:
