@@ -21,7 +21,7 @@ from fedchain.core.digest import ZERO, tagged
 from fedchain.core.errors import InputError, IntegrityError
 from fedchain.core.lineage import Taint, Verdict
 from fedchain.core.record import LinkKind
-from fedchain.core.releases import Decision, Edge, EdgeKind, LinkRecord, Version, VersionState, datasets_tree
+from fedchain.core.releases import Ancestry, Decision, Edge, EdgeKind, LinkRecord, Version, VersionState, datasets_tree
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.ports.models import ModelRegistry, RecordedVersion
 from fedchain.wiring.ballot_box import BallotBox
@@ -32,7 +32,7 @@ from fedchain.workflow.audit_round import AuditedRound
 from fedchain.workflow.ballots import Ballots, Outcome, Voter
 from fedchain.workflow.releases import Acted, Announce, Origin, Releases, Signing
 from fedchain.workflow.summary import ModelSummary
-from fedchain.workflow.taint import Ancestry, datasets_behind, taints_of, withdrawals
+from fedchain.workflow.taint import datasets_behind, taints_of, withdrawals
 
 _REVIEWERS: Final = {"clinical": 1, "quality": 2}
 """The simulated reviewers by name, and their roles."""

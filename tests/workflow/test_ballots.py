@@ -11,6 +11,7 @@ from fedchain.core.errors import InputError, PolicyError
 from fedchain.core.lineage import Taint
 from fedchain.core.releases import (
     Decision,
+    Descent,
     LinkRecord,
     Version,
     VersionState,
@@ -21,7 +22,6 @@ from fedchain.core.releases import (
 from fedchain.ports.models import ReleaseIdentity, ReleaseTerms
 from fedchain.workflow.ballots import Ballots, Voter
 from fedchain.workflow.releases import Origin, Releases, Signing
-from fedchain.workflow.taint import Descent
 from tests.doubles.models import MemoryModels
 from tests.doubles.signer import NamedSigner
 from tests.scenarios.federation import IDENTITY, Federation, Setup, federation

@@ -7,11 +7,11 @@ from dataclasses import replace
 from fedchain.core.aggregation import serially
 from fedchain.core.lineage import Taint
 from fedchain.core.record import LinkKind
-from fedchain.core.releases import Edge, EdgeKind, Version
+from fedchain.core.releases import Ancestry, Edge, EdgeKind, Version
 from fedchain.core.task import Task
 from fedchain.ports.cohort import Reply
 from fedchain.workflow.audit_round import AuditedRound
-from fedchain.workflow.taint import Ancestry, datasets_behind, taints_of
+from fedchain.workflow.taint import datasets_behind, taints_of
 from fedchain.workflow.verify import Verifier
 from tests.doubles.training import AddingAccountant
 from tests.scenarios.federation import Federation, Setup, federation
