@@ -18,7 +18,8 @@ from fedchain.core.releases import Decision, Descent, VersionState, Vote, datase
 from fedchain.ports.clock import Clock
 from fedchain.ports.models import ModelRegistry, Reviewer, VersionStatus
 from fedchain.ports.signer import Signer
-from fedchain.workflow.releases import YEAR_S, Acted, Announce, Signing
+from fedchain.workflow.releases import YEAR_S
+from fedchain.workflow.signing import Acted, Announce, Signing
 
 _FROM: Final[Mapping[Decision, tuple[VersionState, ...]]] = {
     Decision.APPROVE: (VersionState.IN_REVIEW, VersionState.SUSPENDED),

@@ -12,8 +12,7 @@ import pytest
 from fedchain.cli.exits import Exit
 from fedchain.cli.model import cast, register, status
 from fedchain.core.lineage import Taint
-from fedchain.workflow.ballots import Outcome
-from fedchain.workflow.releases import Acted, Announce, Signing
+from fedchain.workflow.signing import Acted, Announce, Signing, Tally
 from fedchain.workflow.summary import ModelSummary
 from tests.cli.samples import screen
 
@@ -62,23 +61,23 @@ def test_what_is_signed_is_told_before_it_is_signed() -> None:
 
 def test_a_vote_that_waits_for_others_ends_with_4_and_says_what_is_missing() -> None:
     shown, out, _ = screen()
-    waits = Outcome((Acted(SIGNING, b""),), (), "1 of 2 votes; missing: quality")
+    waits = Tally((Acted(SIGNING, b""),), "1 of 2 votes; missing: quality")
     assert cast(shown, lambda _: waits) is Exit.POLICY
     assert "signed and kept" in out.getvalue()
     assert "missing: quality" in out.getvalue()
-    enough = Outcome((Acted(SIGNING, b""), Acted(SENDING, b"\x07" * 32)))
+    enough = Tally((Acted(SIGNING, b""), Acted(SENDING, b"\x07" * 32)))
     assert cast(screen()[0], lambda _: enough) is Exit.DONE
 
 
 def test_what_is_done_already_is_said_to_be() -> None:
     shown, out, _ = screen()
-    assert cast(shown, lambda _: Outcome(())) is Exit.DONE
+    assert cast(shown, lambda _: Tally(())) is Exit.DONE
     assert "Nothing to do" in out.getvalue()
 
 
 def test_the_document_has_every_step() -> None:
     shown, out, _ = screen(as_json=True)
-    cast(shown, lambda _: Outcome((Acted(SIGNING, b""), Acted(SENDING, b"\x07" * 32)), (), "another"))
+    cast(shown, lambda _: Tally((Acted(SIGNING, b""), Acted(SENDING, b"\x07" * 32)), "another"))
     assert json.loads(out.getvalue()) == {
         "done": [
             {"as": SIGNING.who, "words": SIGNING.sentence, "transaction": None},

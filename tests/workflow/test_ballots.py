@@ -21,7 +21,8 @@ from fedchain.core.releases import (
 )
 from fedchain.ports.models import ReleaseIdentity, ReleaseTerms
 from fedchain.workflow.ballots import Ballots, Voter
-from fedchain.workflow.releases import Origin, Releases, Signing
+from fedchain.workflow.releases import Origin, Releases
+from fedchain.workflow.signing import Signing
 from tests.doubles.models import MemoryModels
 from tests.doubles.signer import NamedSigner
 from tests.scenarios.federation import IDENTITY, Federation, Setup, federation
