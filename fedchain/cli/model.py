@@ -13,9 +13,7 @@ from fedchain.cli.screen import Screen
 from fedchain.cli.text import hex_id, short, time_text
 from fedchain.core.digest import hex32
 from fedchain.core.lineage import Taint
-from fedchain.core.releases import Decision
-from fedchain.workflow.ballots import Outcome
-from fedchain.workflow.releases import Acted, Announce
+from fedchain.workflow.signing import Acted, Announce, Tally
 from fedchain.workflow.summary import ModelSummary
 
 TEXT = """\
@@ -55,10 +53,10 @@ DETAILS: Final = {
     "status": "Shows one version or all: its state, what is missing, and which withdrawn datasets taint it. Exit code\n"
     "4 if the one that is asked for is not released.",
 }
-_DECISIONS: Final = {"approve": Decision.APPROVE, "reject": Decision.SEND_BACK, "suspend": Decision.SUSPEND}
+_DECISIONS: Final = {"approve": "APPROVE", "reject": "SEND_BACK", "suspend": "SUSPEND"}
 
 Register: TypeAlias = Callable[[Announce], Sequence[Acted]]
-Cast: TypeAlias = Callable[[Announce], Outcome]
+Cast: TypeAlias = Callable[[Announce], Tally]
 Look: TypeAlias = Callable[[Path, str], Sequence[ModelSummary]]
 
 
@@ -193,6 +191,7 @@ def _handle_status(options: argparse.Namespace, screen: Screen) -> Exit:
 
 def _handler_of(name: str) -> Callable[[argparse.Namespace, Screen], Exit]:
     def handle(options: argparse.Namespace, screen: Screen) -> Exit:
+        from fedchain.core.releases import Decision  # noqa: PLC0415 - help has to answer at once
         from fedchain.wiring import releases  # noqa: PLC0415 - brings the chain and the accountant
 
         home, model = home_of(options), options.model
@@ -201,6 +200,6 @@ def _handler_of(name: str) -> Callable[[argparse.Namespace, Screen], Exit]:
         ballot = options.reviewer, None if options.evidence is None else Path(options.evidence)
         if name == "dispose":
             return cast(screen, lambda announce: releases.dispose(home, announce, model, options.dataset, ballot))
-        return cast(screen, lambda announce: releases.vote(home, announce, model, _DECISIONS[name], ballot))
+        return cast(screen, lambda announce: releases.vote(home, announce, model, Decision[_DECISIONS[name]], ballot))
 
     return _handle_status if name == "status" else handle

@@ -9,7 +9,6 @@ import enum
 from dataclasses import dataclass
 from typing import Final
 
-from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
 from fedchain.core.abi import words
@@ -21,6 +20,10 @@ _LINK_KINDS: Final = [
     "uint256", "address", "bytes32", "bytes32", "uint64", "uint8", "bytes32", "bytes32",
     "bytes32", "bytes32", "bytes32", "bytes32", "bytes32", "uint32", "uint32",
 ]  # fmt: skip
+
+_CLOSED: Final = b"closed"
+_STRING: Final = ("uint256", "uint256", "bytes32")
+"""A string of at most 32 bytes after two other members: where it stands, its length, and its bytes."""
 
 
 class LinkKind(enum.IntEnum):
@@ -78,7 +81,9 @@ def round_hash(link: RoundLink, context: LinkContext) -> Digest:
 def head_slot(round_: int, hash_: Digest, *, closed: bool) -> Digest:
     """Return the value of a run's one storage slot after a link."""
     if closed:
-        return keccak(encode(["uint64", "bytes32", "string"], [round_, hash_, "closed"]))
+        return keccak(
+            words(["uint64", "bytes32", *_STRING], [round_, hash_, 96, len(_CLOSED), _CLOSED.ljust(32, b"\0")])
+        )
     return keccak(words(["uint64", "bytes32"], [round_, hash_]))
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
-from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
+from fedchain.core.abi import words
 from fedchain.core.digest import Digest, tagged
 from fedchain.core.eip712 import Domain
 from fedchain.core.merkle import MerkleTree, leaf_hash
 from fedchain.core.record import RoundLink
 
-_VERSION = "(bytes32,bytes32,bytes32,bytes32,bytes32,(bytes32,uint8)[])"
+_OUTER: Final = ("uint256", "address", "uint256")
+_INNER: Final = ("bytes32", "bytes32", "bytes32", "bytes32", "bytes32", "uint256", "uint256")
+"""The members of a version with where its list of parents stands and how long that is."""
 
 
 class VersionState(enum.IntEnum):
@@ -106,9 +109,45 @@ class LinkRecord:
     registry_head: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Descent:
+    """Versions from one to an ancestor, which came from `datasets`."""
+
+    versions: tuple[Version, ...]
+    datasets: frozenset[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Ancestry:
+    """Every submitted version by its id, and the datasets beneath the own root of each."""
+
+    versions: Mapping[bytes, Version]
+    datasets: Mapping[bytes, frozenset[bytes]]
+
+    def descents(self, name: bytes) -> tuple[Descent, ...]:
+        """Return a way from a version to itself and to each of its ancestors, nearest first."""
+        ways: dict[bytes, tuple[Version, ...]] = {name: (self.versions[name],)}
+        left = [name]
+        for child in left:
+            known = [edge.parent for edge in self.versions[child].parents if edge.parent in self.versions]
+            for parent in known:
+                if parent not in ways:
+                    ways[parent] = (*ways[child], self.versions[parent])
+                    left.append(parent)
+        return tuple(Descent(way, self.datasets[each]) for each, way in ways.items())
+
+
 def version_id(domain: Domain, version: Version) -> Digest:
-    """Return the name of a version in the domain of its registry."""
-    return keccak(encode(["uint256", "address", _VERSION], [domain.chain_id, domain.contract, version.fields()]))
+    """Return the name of a version in the domain of its registry.
+
+    Raises:
+        FormatError: if a member does not fit its Solidity type.
+    """
+    *fixed, _ = version.fields()
+    outer = words(_OUTER, [domain.chain_id, domain.contract, 32 * len(_OUTER)])
+    inner = words(_INNER, [*fixed, 32 * (len(_INNER) - 1), len(version.parents)])
+    parents = b"".join(words(["bytes32", "uint8"], [each.parent, int(each.kind)]) for each in version.parents)
+    return keccak(outer + inner + parents)
 
 
 def dataset_leaf(dataset: bytes) -> Digest:

@@ -21,7 +21,7 @@ from fedchain.core.digest import ZERO, tagged
 from fedchain.core.errors import InputError, IntegrityError
 from fedchain.core.lineage import Taint, Verdict
 from fedchain.core.record import LinkKind
-from fedchain.core.releases import Decision, Edge, EdgeKind, LinkRecord, Version, VersionState, datasets_tree
+from fedchain.core.releases import Ancestry, Decision, Edge, EdgeKind, LinkRecord, Version, VersionState, datasets_tree
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.ports.models import ModelRegistry, RecordedVersion
 from fedchain.wiring.ballot_box import BallotBox
@@ -29,10 +29,11 @@ from fedchain.wiring.models import ROLES, read_models, written_models
 from fedchain.wiring.parties import parties_of, read_ledger, site_names
 from fedchain.wiring.record import audit
 from fedchain.workflow.audit_round import AuditedRound
-from fedchain.workflow.ballots import Ballots, Outcome, Voter
-from fedchain.workflow.releases import Acted, Announce, Origin, Releases, Signing
+from fedchain.workflow.ballots import Ballots, Voter
+from fedchain.workflow.releases import Origin, Releases
+from fedchain.workflow.signing import Acted, Announce, Signing, Tally
 from fedchain.workflow.summary import ModelSummary
-from fedchain.workflow.taint import Ancestry, datasets_behind, taints_of, withdrawals
+from fedchain.workflow.taint import datasets_behind, taints_of, withdrawals
 
 _REVIEWERS: Final = {"clinical": 1, "quality": 2}
 """The simulated reviewers by name, and their roles."""
@@ -99,7 +100,7 @@ def register(home: Path, announce: Announce, model: str) -> tuple[Acted, ...]:
     return tuple(done)
 
 
-def vote(home: Path, announce: Announce, model: str, decision: Decision, ballot: tuple[str, Path | None]) -> Outcome:
+def vote(home: Path, announce: Announce, model: str, decision: Decision, ballot: tuple[str, Path | None]) -> Tally:
     """Sign a reviewer's vote, resting on a report if there is one, and send the votes once they are enough.
 
     Raises:
@@ -111,10 +112,10 @@ def vote(home: Path, announce: Announce, model: str, decision: Decision, ballot:
         box, voter = BallotBox(desk.home, desk.name, decision.name.lower()), _voter(desk.home, *ballot)
         found = _ballots(desk, announce).vote(desk.name, decision, voter, box.votes(), desk.taints())
         box.keep(found.votes)
-    return found
+    return Tally(found.done, found.missing)
 
 
-def dispose(home: Path, announce: Announce, model: str, dataset: str, ballot: tuple[str, Path | None]) -> Outcome:
+def dispose(home: Path, announce: Announce, model: str, dataset: str, ballot: tuple[str, Path | None]) -> Tally:
     """Sign that a version may be reviewed again although a dataset was withdrawn; send the votes once they are enough.
 
     Raises:
@@ -133,7 +134,7 @@ def dispose(home: Path, announce: Announce, model: str, dataset: str, ballot: tu
         box, voter = BallotBox(desk.home, desk.name, wanted), _voter(desk.home, *ballot)
         found = _ballots(desk, announce).dispose(desk.name, name, voter, box.votes(), descent)
         box.keep(found.votes)
-    return found
+    return Tally(found.done, found.missing)
 
 
 def status(home: Path, model: str) -> tuple[ModelSummary, ...]:

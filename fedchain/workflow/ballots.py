@@ -14,12 +14,12 @@ from fedchain.core.eip712 import TypedMessage, signing_digest
 from fedchain.core.errors import InputError, PolicyError
 from fedchain.core.lineage import Taint
 from fedchain.core.messages import Approval, Disposition
-from fedchain.core.releases import Decision, VersionState, Vote, dataset_leaf, datasets_tree, meaning_of
+from fedchain.core.releases import Decision, Descent, VersionState, Vote, dataset_leaf, datasets_tree, meaning_of
 from fedchain.ports.clock import Clock
 from fedchain.ports.models import ModelRegistry, Reviewer, VersionStatus
 from fedchain.ports.signer import Signer
-from fedchain.workflow.releases import YEAR_S, Acted, Announce, Signing
-from fedchain.workflow.taint import Descent
+from fedchain.workflow.releases import YEAR_S
+from fedchain.workflow.signing import Acted, Announce, Signing
 
 _FROM: Final[Mapping[Decision, tuple[VersionState, ...]]] = {
     Decision.APPROVE: (VersionState.IN_REVIEW, VersionState.SUSPENDED),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 from fedchain.core.digest import hex32
 from fedchain.core.eip712 import TypedMessage, signing_digest
@@ -18,6 +18,7 @@ from fedchain.core.releases import LinkRecord, Version, VersionState, version_id
 from fedchain.ports.clock import Clock
 from fedchain.ports.models import ModelRegistry
 from fedchain.ports.signer import Signer
+from fedchain.workflow.signing import Acted, Announce, Signing
 
 YEAR_S: Final = 365 * 24 * 3600
 _REVIEW: Final[Mapping[VersionState, tuple[VersionState, ...]]] = {
@@ -25,26 +26,6 @@ _REVIEW: Final[Mapping[VersionState, tuple[VersionState, ...]]] = {
     VersionState.CANDIDATE: (VersionState.IN_REVIEW,),
 }
 """The moves that lead to review."""
-
-
-@dataclass(frozen=True, slots=True)
-class Signing:
-    """Somebody is about to sign `sentence`, or a transaction that says it is about to be sent."""
-
-    who: str
-    sentence: str
-
-
-Announce: TypeAlias = Callable[[Signing], None]
-"""Is told of each signature and transaction before it is made."""
-
-
-@dataclass(frozen=True, slots=True)
-class Acted:
-    """One step that was done; `transaction` is empty for a vote that waits for others."""
-
-    signing: Signing
-    transaction: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,45 +6,15 @@ Computed from audited rounds and the registry's events alone, so that any verifi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from fedchain.core.lineage import Taint
 from fedchain.core.record import LinkKind
 from fedchain.core.registry import RegistryState
-from fedchain.core.releases import Version
 from fedchain.workflow.audit_round import AuditedRound
 
 RoundKey: TypeAlias = tuple[bytes, int]
 """A run and a round of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Descent:
-    """Versions from one to an ancestor, which came from `datasets`."""
-
-    versions: tuple[Version, ...]
-    datasets: frozenset[bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Ancestry:
-    """Every submitted version by its id, and the datasets beneath the own root of each."""
-
-    versions: Mapping[bytes, Version]
-    datasets: Mapping[bytes, frozenset[bytes]]
-
-    def descents(self, name: bytes) -> tuple[Descent, ...]:
-        """Return a way from a version to itself and to each of its ancestors, nearest first."""
-        ways: dict[bytes, tuple[Version, ...]] = {name: (self.versions[name],)}
-        left = [name]
-        for child in left:
-            known = [edge.parent for edge in self.versions[child].parents if edge.parent in self.versions]
-            for parent in known:
-                if parent not in ways:
-                    ways[parent] = (*ways[child], self.versions[parent])
-                    left.append(parent)
-        return tuple(Descent(way, self.datasets[each]) for each, way in ways.items())
 
 
 def datasets_behind(rounds: Sequence[AuditedRound]) -> dict[RoundKey, frozenset[bytes]]:

@@ -11,7 +11,7 @@ from fedchain.cli.arguments import Pins
 from fedchain.cli.exits import Exit
 from fedchain.cli.lineage import CLAIMS, LineageOptions, lineage
 from fedchain.core.errors import InputError
-from fedchain.core.lineage import ClaimLevel, DonatedRows, Finding, Lineage, Verdict
+from fedchain.core.lineage import ClaimLevel, DonatedRows, Finding, Lineage, Taint, Verdict
 from fedchain.core.messages import UNBOUNDED
 from fedchain.workflow.audit_report import STATEMENTS
 from tests.cli import samples
@@ -124,6 +124,7 @@ def test_every_item_says_how_strongly_it_holds() -> None:
         "lifetime epsilon": "signed",
         "rejections": "self-reported",
         "donated rows": "self-reported",
+        "withdrawn datasets": "self-reported",
     }
 
 
@@ -180,3 +181,14 @@ def test_hostile_strings_cannot_steer_the_terminal() -> None:
     _, text = told(replace(UNPINNED, rounds=(hostile,)))
     assert "\x1b" not in text
     assert "\u202e" not in text
+
+
+def test_tainted_rounds_are_shown_with_the_dataset_and_since_when() -> None:
+    assert "Withdrawn datasets" not in told(UNPINNED)[1]
+    taint = Taint("d1" * 32, 1_800_000_000)
+    tainted = replace(UNPINNED, rounds=(link(RUN, 1), replace(link(RUN, 2), taints=(taint,))))
+    code, text = told(tainted)
+    assert (code, "Withdrawn datasets (withdrawn datasets: " in text) == (3, True)
+    assert "d1d1d1" in text.partition("Withdrawn datasets")[2]
+    found = cast("list[dict[str, object]]", document(tainted)["lineage"])
+    assert [each["taints"] for each in found] == [[], [{"dataset": "0x" + "d1" * 32, "since": 1_800_000_000}]]

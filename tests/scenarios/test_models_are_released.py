@@ -13,7 +13,7 @@ from fedchain.core.lineage import Verdict
 from fedchain.core.releases import Decision
 from fedchain.ports.watcher import Event, RoundEnded
 from fedchain.wiring.releases import dispose, register, status, vote
-from fedchain.workflow.releases import Signing
+from fedchain.workflow.signing import Signing
 from fedchain.workflow.summary import ModelSummary
 from tests.scenarios.genuine import SMALL, check, run_quietly, withdraw_consent
 
