@@ -20,6 +20,7 @@ INSTALLED := $(VENV)/.installed
 SOLC := contracts/node_modules/.installed
 PACKAGES := fedchain clients server conf experiments tests scripts
 
+MAKEFLAGS += --jobs=$(WORKERS)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo test test-slow check format lint types imports contracts forge readme fix bench lock clean

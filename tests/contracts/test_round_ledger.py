@@ -102,7 +102,7 @@ def test_only_the_aggregator_seals_and_only_the_admin_appoints_it(world: World) 
 
 def test_of_two_aggregators_with_one_key_the_last_that_took_over_seals(world: World) -> None:
     world.send(AGGREGATOR, "takeOver")
-    with pytest.raises(RejectedTransactionError, match=r"Fenced\(expected 2, got 1\)"):
+    with pytest.raises(RejectedTransactionError, match="has taken over: expected fence 1, got fence 2"):
         world.ledger.seal(LINK, ZERO)
     EvmLedger(world.node, world.identity, AGGREGATOR).seal(LINK, ZERO)
 

@@ -204,6 +204,7 @@ def test_a_command_after_a_reorganisation_sends_again_what_an_earlier_one_had_se
 
 
 def test_a_seal_counts_when_it_is_deep_enough(world: World) -> None:
+    world.chain.mine(3)  # the contracts are four blocks deep
     world.stopwatch.plan(5, lambda: world.chain.reorganise(1))
     for second in range(10, 17):
         world.stopwatch.plan(second, world.chain.mine)
@@ -218,6 +219,7 @@ def test_a_seal_counts_when_it_is_deep_enough(world: World) -> None:
 
 
 def test_a_command_that_ends_before_a_seal_is_deep_enough_is_continued_and_sends_nothing_new(world: World) -> None:
+    world.chain.mine(3)  # the contracts are four blocks deep
     with pytest.raises(UnreachableError, match="transaction is not confirmed: expected 4 blocks within 5 s, got some"):
         world.ledger(confirmations=4, send_timeout_s=5).seal(LINK, ZERO)
     world.stopwatch.plan(5, lambda: world.chain.mine(3))
