@@ -69,9 +69,17 @@ class Anvil:
         self.process.stdout.close()
 
     def saved(self) -> Path:
-        """Return a file with its present state."""
+        """Return a file with its present state.
+
+        Each start makes a first block of its own, and what was loaded holds the one before: of two, either could be the
+        chain's after another start. Only the oldest is kept.
+        """
+        state = json.loads(gzip.decompress(bytes.fromhex(self.ask("anvil_dumpState").removeprefix("0x"))))
+        firsts = [each for each in state["blocks"] if int(each["header"]["number"], 16) == 0]
+        first = min(firsts, key=lambda each: int(each["header"]["timestamp"], 16))
+        state["blocks"] = [each for each in state["blocks"] if each == first or each not in firsts]
         path = self.folder / "state.json"
-        path.write_bytes(gzip.decompress(bytes.fromhex(self.ask("anvil_dumpState").removeprefix("0x"))))
+        path.write_text(json.dumps(state))
         return path
 
     def restart(self) -> None:
