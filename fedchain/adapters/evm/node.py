@@ -93,6 +93,11 @@ class Node:
         with translated():
             return self._hash_at(0)
 
+    def data(self, transaction: bytes) -> bytes:
+        """Return what a transaction of the chain called its contract with."""
+        with translated():
+            return bytes(self._web3.eth.get_transaction(prefixed(transaction))["input"])
+
     def time(self) -> int:
         """Return the second of the newest block, at which a transaction is tried before it is sent."""
         with translated():
