@@ -98,6 +98,11 @@ class Node:
         with translated():
             return self._hash_at(0)
 
+    def time(self) -> int:
+        """Return the second of the newest block, at which a transaction is tried before it is sent."""
+        with translated():
+            return int(self._web3.eth.get_block("latest")["timestamp"])
+
     def settle(self, signers: Sequence[Signer]) -> None:
         """Return when all that these keys have sent from here stands in the chain, one key after the other.
 
