@@ -217,15 +217,17 @@ def _digests(home: Home) -> Iterator[bytes]:
     with read_vault(home) as vault:
         yield from () if vault is None else (each.report for each in vault.proposals())
     with read_models(home) as models:
-        yield from () if models is None else (each.version.bundle for each in models.versions())
+        yield from () if models is None else (each.version.bundle for each in models.registry.versions())
 
 
 def _held(home: Home, links: list[LinkEvent], policy: RetentionPolicy, now: int) -> list[Held]:
     found = [Held(each.run, each.round) for each in read_holds(home) if each.is_held]
     rounds = {each.round_hash: Held(each.link.run, each.link.round) for each in links}
     with read_models(home) as models:
-        for each in () if models is None else models.versions():
-            status = models.status(each.version_id)
+        if models is None:
+            return found
+        for each in models.registry.versions():
+            status = models.registry.status(each.version_id)
             if each.version.round_hash in rounds and _is_in_its_life(status, policy, now):
                 found.append(rounds[each.version.round_hash])
     return found

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from fedchain.adapters.embedded_store import EmbeddedStore
 from fedchain.adapters.files import explained
 from fedchain.adapters.home import Home, locked, open_home, plain_name
 from fedchain.adapters.keys import FileSigner, key_path, make_signer, read_signer
@@ -33,6 +32,7 @@ from fedchain.wiring.release_desk import (
     round_of,
     verified,
 )
+from fedchain.wiring.stores import open_store
 from fedchain.workflow.audit_round import AuditedRound
 from fedchain.workflow.ballots import Ballots, Voter
 from fedchain.workflow.releases import Origin, Releases
@@ -270,4 +270,4 @@ def _voter(home: Home, name: str, evidence: Path | None) -> Voter:
         return Voter(name, read_signer(path), ZERO)
     with explained(evidence):
         report = evidence.read_bytes()
-    return Voter(name, read_signer(path), EmbeddedStore(home.store).put(report).digest)
+    return Voter(name, read_signer(path), open_store(home).put(report).digest)

@@ -30,10 +30,11 @@ from fedchain.workflow.taint import datasets_behind, taints_of, withdrawals
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What a verification gives: the lineage that it tells of, and the rounds behind it."""
+    """What a verification gives: the lineage that it tells of, the rounds behind it, and the CIDs that they name."""
 
     lineage: Lineage
     rounds: tuple[AuditedRound, ...]
+    named: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class Verifier:
         verdict = _verdict(links, run, pinned, report)
         shown = _shown(rounds)
         lineage = Lineage(verdict, shown, report.claims(), tuple(report.findings), _pins(pinned))
-        return Audit(lineage, tuple(rounds))
+        return Audit(lineage, tuple(rounds), frozenset(auditor.named))
 
     def _audit_validation(self, rounds: Sequence[AuditedRound], named: set[str], report: Report) -> None:
         for run, terms in paying_runs(rounds):
