@@ -69,6 +69,13 @@ class StoreConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class EncryptionConfig:
+    """Whether what a run stores is encrypted for its readers: "off" is for tests, and every report says it."""
+
+    mode: Literal["on", "off"]
+
+
+@dataclass(frozen=True, slots=True)
 class NodeConfig:
     """How the chain of `ledger=rpc` is reached, and what its transactions may cost; docs/ledgers.md explains each."""
 
@@ -132,6 +139,7 @@ class ExperimentConfig:
     privacy: PrivacyConfig
     strategy: StrategyConfig
     store: StoreConfig
+    encryption: EncryptionConfig
     ledger: LedgerConfig
     rewards: RewardsConfig
     simulation: SimulationConfig

@@ -46,6 +46,7 @@ class Verdict(enum.StrEnum):
     """The outcome of an audit, in the words of the command line."""
 
     VERIFIED = "verified against a pinned head"
+    ANCHORED = "anchored: not all of it can be opened, and what can is verified against a pinned head"
     SELF_CONSISTENT = "self-consistent, but no pinned head"
     FINDINGS = "findings"
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fedchain.adapters.embedded_store import EmbeddedStore
 from fedchain.adapters.files import explained
 from fedchain.adapters.home import Home, locked, open_home
 from fedchain.adapters.keys import FileSigner, key_path, make_signer, read_signer
@@ -25,6 +24,7 @@ from fedchain.core.releases import Ancestry, Decision, Edge, EdgeKind, LinkRecor
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.ports.models import ModelRegistry, RecordedVersion
 from fedchain.wiring.ballot_box import BallotBox
+from fedchain.wiring.confidential import open_artifacts
 from fedchain.wiring.models import ROLES, read_models, written_models
 from fedchain.wiring.parties import parties_of, read_ledger, site_names
 from fedchain.wiring.record import audit
@@ -306,4 +306,4 @@ def _voter(home: Home, name: str, evidence: Path | None) -> Voter:
         return Voter(name, read_signer(path), ZERO)
     with explained(evidence):
         report = evidence.read_bytes()
-    return Voter(name, read_signer(path), EmbeddedStore(home.store).put(report).digest)
+    return Voter(name, read_signer(path), open_artifacts(home, "reviewers").put(report).digest)

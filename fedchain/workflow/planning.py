@@ -12,6 +12,7 @@ from fedchain.config import ExperimentConfig, decimal_text
 from fedchain.core import document
 from fedchain.core.aggregation import MAX_TOTAL_WEIGHT
 from fedchain.core.cid import Cid
+from fedchain.core.encryption import HPKE_AES_256_GCM, NO_ENCRYPTION
 from fedchain.core.errors import InputError, PolicyError
 from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.manifest import (
@@ -61,6 +62,11 @@ def local_training(config: ExperimentConfig, inputs: int) -> LocalTraining:
         rounds=config.rounds,
         seed=config.seed,
     )
+
+
+def payload_encryption(config: ExperimentConfig) -> str:
+    """Return how payloads are kept, as the run's manifest has it."""
+    return HPKE_AES_256_GCM if config.encryption.mode == "on" else NO_ENCRYPTION
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,7 +125,7 @@ def write_plan(new: NewRun, store: ArtifactStore) -> str:
         training=new.training,
         cohort=tuple(_member(each, store) for each in sorted(new.applicants, key=lambda each: each.device)),
         mode=new.provenance.mode,
-        payload_encryption="none",
+        payload_encryption=payload_encryption(config),
         rewards=_terms(new, encoding, store),
         created_at=new.provenance.created_at,
     )

@@ -17,7 +17,6 @@ from typing import TypeVar
 
 import numpy as np
 
-from fedchain.adapters.embedded_store import EmbeddedStore
 from fedchain.adapters.evm.chain import Genesis
 from fedchain.adapters.evm.deployment import Terms, deploy, embedded_node
 from fedchain.adapters.evm.ledger import EvmLedger, EvmRegistry
@@ -52,6 +51,7 @@ from fedchain.core.tensors import decode, encode, model_digest
 from fedchain.core.trust import TrustFile
 from fedchain.ports.ledger import Ledger, LedgerEvent, LedgerIdentity, LinkEvent, Registry, RegistryEvent
 from fedchain.ports.store import ArtifactStore
+from fedchain.wiring.confidential import open_artifacts
 from fedchain.wiring.parties import read_ledger
 from fedchain.workflow.gate import NOBODY, schema_of, signer_of
 from fedchain.workflow.outcome import link_of, updates_tree
@@ -126,7 +126,7 @@ def read_history(home: Path) -> History:
         began_at = chain.block(0).header.timestamp
     finally:
         chain.close()
-    return History(identity, events, began_at, EmbeddedStore(opened.store))
+    return History(identity, events, began_at, open_artifacts(opened))
 
 
 @contextmanager
@@ -145,7 +145,7 @@ def new_chain(home: Path, history: History) -> Iterator[Stage]:
         terms = Terms(history.identity.federation, operator.address, operator.address, aggregator.address)
         identity = deploy(node, deployer, terms)
         assert identity == history.identity, "the forger's contracts have the addresses of the genuine ones"
-        store = EmbeddedStore(opened.store)
+        store = open_artifacts(opened)
         yield Stage(EvmLedger(node, identity, aggregator), EvmRegistry(node, identity, operator), store, clock)
     finally:
         chain.close()
