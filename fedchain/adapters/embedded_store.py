@@ -5,7 +5,9 @@ it. The inner nodes of an artifact of more than one chunk lie beside it in `<cid
 digest of each chunk before it is read. Both are checked whole on every read. docs/format.md has the byte tables.
 
 Crashes: the two are written under `tmp/`, synced, and renamed into place, the sidecar first. What a killed put leaves
-behind is swept by the next one; writers share a lock, and only who gets it alone may sweep.
+behind is swept by the next one; writers share a lock, and only who gets it alone may sweep. A removal takes the content
+away first, into `tmp/`, so that one that is killed is ended by the next sweep. Content and sidecar get and lose their
+names under a second lock, so that a put and a removal of one artifact never leave one without the other.
 """
 
 from __future__ import annotations
@@ -71,10 +73,26 @@ class EmbeddedStore:
             _sync(finished.values())
             make_folder(path.parent)
             undo.pop_all()  # a failure from here on leaves the content in tmp/, which makes the next put sweep
-            for name, draft in finished.items():
-                draft.path.replace(name)
+            with self._naming():
+                for name, draft in finished.items():
+                    draft.path.replace(name)
             sync_folder(path.parent)
         return cid
+
+    def remove(self, cid: Cid) -> None:
+        """See ArtifactStore."""
+        path = self._path(cid)
+        with explained(self._root):
+            if not _is_there(path.parent):
+                return
+            with self._writing(), self._naming():
+                leaving = self._drafts / f"{cid}.leaving"
+                if _is_there(path):
+                    path.replace(leaving)
+                    sync_folder(path.parent)  # the content is gone before its sidecar is
+                _sidecar_of(path).unlink(missing_ok=True)
+                sync_folder(path.parent)
+                leaving.unlink(missing_ok=True)
 
     def get(self, cid: Cid) -> bytes:
         """See ArtifactStore."""
@@ -126,9 +144,7 @@ class EmbeddedStore:
             try:
                 content = files.enter_context(_open_plain(self._path(cid), f"artifact {cid}"))
             except FileNotFoundError as error:
-                raise MissingArtifactError(
-                    f"artifact {cid} is not in the store {self._root}", remedy="put it there from another copy"
-                ) from error
+                raise self._missing(cid) from error
             leaves = self._leaves(cid)
             size = os.fstat(content.fileno()).st_size
             if size > sum(most for _, most in leaves):
@@ -147,6 +163,8 @@ class EmbeddedStore:
                     raise _damaged_sidecar(cid, "a file too long for one")
                 packed = file.read()
         except FileNotFoundError as error:
+            if not _is_there(self._path(cid)):  # removed since the content was opened
+                raise self._missing(cid) from error
             raise _damaged_sidecar(cid, "no file") from error
         try:
             return _verified_leaves(cid, packed)
@@ -169,6 +187,21 @@ class EmbeddedStore:
             yield
         finally:
             os.close(lock)
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Alone give and take names, which takes no longer than a few renames."""
+        lock = os.open(self._root / "names", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def _missing(self, cid: Cid) -> MissingArtifactError:
+        return MissingArtifactError(
+            f"artifact {cid} is not in the store {self._root}", remedy="put it there from another copy"
+        )
 
     def _sweep(self) -> None:
         leftovers = list(self._drafts.iterdir())
