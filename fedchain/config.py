@@ -108,7 +108,7 @@ class LedgerConfig:
 
 @dataclass(frozen=True, slots=True)
 class RewardsConfig:
-    """What contributions earn: "donated" scores them on rows that sites donate IN PLAIN, "off" pays nothing.
+    """What contributions earn: "donated" scores them on rows that sites donate to all who verify, "off" pays nothing.
 
     `token` is the address of the ERC-20 contract where `asset` is "erc20", else null.
     """

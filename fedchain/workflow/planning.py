@@ -71,7 +71,7 @@ def payload_encryption(config: ExperimentConfig) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Donation:
-    """Rows (n, features) and labels (n,) of 0 and 1 that a client donates for validation, in plain."""
+    """Rows (n, features) and labels (n,) of 0 and 1 that a client donates for validation, readable for all who verify."""
 
     client: bytes
     rows: npt.NDArray[np.float32]
@@ -157,7 +157,7 @@ def _terms(new: NewRun, encoding: FixedPoint, store: ArtifactStore) -> RewardTer
     for each in donations:
         if not policies[each.client].allows_unprotected:
             raise PolicyError(
-                f"the policy of {policies[each.client].dataset_name} lets no row leave in plain",
+                f"the policy of {policies[each.client].dataset_name} lets no row leave",
                 expected="no donated rows", got=each.labels.size, remedy="choose rewards=off",
             )  # fmt: skip
     rows = validation_set(donations, encoding)

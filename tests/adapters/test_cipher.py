@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 import os
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -11,9 +13,18 @@ from hypothesis import strategies as st
 
 from fedchain.adapters import cipher
 from fedchain.adapters.cipher import Opener, wrapped_keys
-from fedchain.core.encryption import SEGMENT_BYTES, TAG_BYTES, EncryptedHeader, KeyContext, is_encrypted
+from fedchain.core.encryption import (
+    SEGMENT_BYTES,
+    TAG_BYTES,
+    EncryptedHeader,
+    KeyContext,
+    WrappedKey,
+    WrappedKeys,
+    is_encrypted,
+)
 from fedchain.core.envelope import HEADER_SIZE, Envelope
 from fedchain.core.errors import FormatError, LockedArtifactError
+from tests.core.samples import unhex, vectors
 
 KEY, OTHER_KEY = b"\x0b" * 32, b"\x0c" * 32
 CONTEXT = KeyContext(b"\xfe" * 32, b"\x0a" * 32, 3, b"\xda" * 32)
@@ -110,7 +121,25 @@ def test_a_body_of_another_length_than_its_header_is_not_encrypted() -> None:
             list(cipher.encrypted(EncryptedHeader(0, 0, 10), [SALT, bytes(size)], KEY))
 
 
+@pytest.mark.parametrize("case", vectors("encryption")["envelopes"], ids=lambda case: case["contentBytes"])
+def test_the_shared_vectors_come_out(case: dict[str, Any]) -> None:
+    content = hashlib.shake_256(b"content").digest(case["contentBytes"])
+    data = cipher.encrypt(Envelope(unhex(case["salt"]), 24, 32, content), unhex(case["dataKey"]))
+    assert hashlib.sha256(data).digest() == unhex(case["sha256"])
+    assert "bytes" not in case or data == unhex(case["bytes"])
+
+
 # ------------------------------------------------------------------ wrapped keys
+
+
+def test_a_key_that_another_implementation_wrapped_opens() -> None:
+    case = vectors("encryption")["wrapped"]
+    context = KeyContext(unhex(case["federation"]), unhex(case["run"]), case["round"], unhex(case["dataset"]))
+    reader = Opener.of(unhex(case["secretKey"]))
+    assert context.info(unhex(case["artifact"])) == unhex(case["info"])
+    assert (reader.public_key, reader.recipient) == (unhex(case["publicKey"]), unhex(case["recipient"]))
+    keys = WrappedKeys(context, (WrappedKey(reader.recipient, unhex(case["wrapped"])),))
+    assert reader.data_key(keys, unhex(case["artifact"])) == unhex(case["dataKey"])
 
 
 def test_each_recipient_opens_its_own_key_and_nobody_else() -> None:

@@ -23,6 +23,7 @@ from fedchain.adapters.evm.ledger import EvmLedger, EvmRegistry
 from fedchain.adapters.evm.opening import open_chain, read_chain
 from fedchain.adapters.home import Home
 from fedchain.adapters.keys import key_path, read_signer
+from fedchain.adapters.private_store import PrivateStore
 from fedchain.adapters.system import SystemClock
 from fedchain.adapters.training.accounting import PrvAccountant
 from fedchain.core import document
@@ -81,7 +82,7 @@ class History:
     identity: LedgerIdentity
     events: tuple[LedgerEvent, ...]
     began_at: int
-    store: ArtifactStore
+    store: PrivateStore
 
     def manifest(self, link: RoundLink) -> RoundManifest:
         """Return a link's manifest."""
@@ -154,9 +155,10 @@ def new_chain(home: Path, history: History) -> Iterator[Stage]:
 def in_memory(history: History) -> Stage:
     """Return a stage without a chain: as quick as hashing, with the same rules."""
     operator, aggregator = NamedSigner("operator").address, NamedSigner("aggregator").address
-    clock, store = ManualClock(history.began_at), MemoryStore()
+    clock, stored = ManualClock(history.began_at), MemoryStore()
     for cid in history.store.cids():
-        store.put(history.store.get(cid))
+        stored.put(history.store.inner.get(cid))
+    store = replace(history.store, inner=stored, writing=None)  # what is told anew needs no key
     record = MemoryRecord(history.identity, clock, operator, aggregator)
     return Stage(MemoryLedger(record, aggregator), MemoryRegistry(record, operator), store, clock)
 
