@@ -37,6 +37,11 @@ class Home:
         return self.root / "keys"
 
     @property
+    def keyrings(self) -> Path:
+        """Wrapped data keys of what is stored, one folder a reader; those of sites lie in their own folders."""
+        return self.root / "keyrings"
+
+    @property
     def store(self) -> Path:
         """The artifacts."""
         return self.root / "store"

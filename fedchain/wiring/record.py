@@ -13,8 +13,8 @@ from fedchain.core import document
 from fedchain.core.errors import FormatError, InputError
 from fedchain.core.lineage import Lineage
 from fedchain.core.trust import TrustFile
+from fedchain.wiring.confidential import open_artifacts
 from fedchain.wiring.parties import read_ledger
-from fedchain.wiring.stores import open_store
 from fedchain.workflow.verify import Audit, Verifier
 
 
@@ -35,7 +35,7 @@ def audit(opened: Home, *, run: str | None, heads: Sequence[str], trust: Path | 
     """
     trusted = None if trust is None else read_trust(trust)
     with read_ledger(opened) as ledger:
-        verifier = Verifier(ledger, open_store(opened), PrvAccountant(), run_all_on(1))
+        verifier = Verifier(ledger, open_artifacts(opened), PrvAccountant(), run_all_on(1))
         return verifier.audit(
             run=None if run is None else _bytes32("run", run),
             heads=[_bytes32("--head", head) for head in heads],

@@ -19,6 +19,7 @@ from fedchain.core.errors import InputError, PolicyError
 from fedchain.core.releases import Decision, Edge, EdgeKind, LinkRecord, Version, VersionState, Vote, datasets_tree
 from fedchain.ports.models import ModelRegistry
 from fedchain.wiring.ballot_box import BallotBox, boxes_of
+from fedchain.wiring.confidential import open_artifacts
 from fedchain.wiring.home_chain import require_chain
 from fedchain.wiring.models import NEEDS, ROLES, OpenModels, read_models, written_models
 from fedchain.wiring.parties import parties_of, read_ledger, site_names
@@ -32,7 +33,6 @@ from fedchain.wiring.release_desk import (
     round_of,
     verified,
 )
-from fedchain.wiring.stores import open_store
 from fedchain.workflow.audit_round import AuditedRound
 from fedchain.workflow.ballots import Ballots, Voter
 from fedchain.workflow.releases import Origin, Releases
@@ -270,4 +270,4 @@ def _voter(home: Home, name: str, evidence: Path | None) -> Voter:
         return Voter(name, read_signer(path), ZERO)
     with explained(evidence):
         report = evidence.read_bytes()
-    return Voter(name, read_signer(path), open_store(home).put(report).digest)
+    return Voter(name, read_signer(path), open_artifacts(home, "reviewers").put(report).digest)

@@ -25,9 +25,9 @@ from fedchain.core.rewards import RewardHistory
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.ports.rewards import RewardVault
 from fedchain.ports.store import ArtifactStore
+from fedchain.wiring.confidential import open_artifacts
 from fedchain.wiring.parties import parties_of, read_ledger, site_names
 from fedchain.wiring.record import audit
-from fedchain.wiring.stores import open_store
 from fedchain.wiring.vault import ensure_vault, read_vault, terms_of, written_vault
 from fedchain.workflow.audit_config import read_config
 from fedchain.workflow.audit_round import AuditedRound
@@ -138,7 +138,7 @@ def _acted(home: Home, found: _Rederived, sender: FileSigner, announce: Announce
 
 
 def _payout(home: Home, vault: RewardVault, history: RewardHistory, announce: Announce) -> Payout:
-    return Payout(vault, history, open_store(home), SystemClock(), announce)
+    return Payout(vault, history, open_artifacts(home), SystemClock(), announce)
 
 
 def _say_nothing(_: Order) -> None:
@@ -159,7 +159,7 @@ def _rederived(home: Home, heads: Sequence[str], trust: Path | None) -> _Rederiv
     with read_ledger(home) as ledger:
         identity = ledger.identity()
     audited = audit(home, run=None, heads=heads, trust=trust, scrub=False)
-    store = open_store(home)
+    store = open_artifacts(home)
     rounds = () if audited.lineage.verdict is Verdict.FINDINGS else audited.rounds
     history = rederive_rewards(identity, paid_rounds(rounds), store, run_all_on(1))
     return _Rederived(audited.lineage, identity, history, _agreed(rounds, store))

@@ -41,10 +41,10 @@ from fedchain.ports.watcher import (
     UpdateAdmitted,
     Watcher,
 )
+from fedchain.wiring.confidential import open_artifacts, open_confidential
 from fedchain.wiring.hospitals import Hospital, admit, load, metrics_of, names_of
 from fedchain.wiring.parties import Record, parties_of, written_ledger
 from fedchain.wiring.plans import MODE, check_grants, new_run
-from fedchain.wiring.stores import open_store
 from fedchain.wiring.trust import write_trust
 from fedchain.workflow.enrolment import enrol
 from fedchain.workflow.planning import local_training, read_plan
@@ -99,7 +99,7 @@ class Simulation:
         state = RunState.replay(read_journal(self.home.journal(run.hex())))
         model = state.last_model or self.plan.manifest.initial_model
         names = names_of(self.hospitals)
-        store = open_store(self.home)
+        store = open_artifacts(self.home, "aggregator")
         return RunSummary(
             run="0x" + run.hex(),
             federation="0x" + self.plan.manifest.federation.hex(),
@@ -142,14 +142,16 @@ def prepared(config: ExperimentConfig, home: Path, watcher: Watcher, *, fresh: b
         stack.enter_context(locked(opened))
         parties = parties_of(opened)
         record = stack.enter_context(written_ledger(opened, parties, config.ledger))
+        confidential = open_confidential(opened, config.encryption)
+        store, identity = confidential.store, record.ledger.identity()
         hospitals = tuple(
-            admit(each, opened, record.ledger.identity(), parties.aggregator.address) for each in partitions
+            admit(each, opened, identity, parties.aggregator.address, confidential.writer_of(each.name))
+            for each in partitions
         )
         for each in hospitals:
             stack.callback(each.database.close)
         applicants = [each.applicant for each in hospitals]
         enrol(record.ledger, record.registry, applicants, SystemClock().now())
-        store = open_store(opened)
         training = local_training(config, partitions[0].features)
         run = None if fresh else _unfinished(opened, config, store)
         is_resumed = run is not None
@@ -181,6 +183,7 @@ def prepared(config: ExperimentConfig, home: Path, watcher: Watcher, *, fresh: b
                 PrvAccountant(),
                 run_all_on(config.strategy.aggregation_threads),
                 lambda state: write_trust(opened, record.ledger.identity(), pins_of(state)),
+                confidential.payloads,
             ),
             is_resumed,
             started,

@@ -28,6 +28,7 @@ from fedchain.ports.clock import Clock
 from fedchain.ports.cohort import Cohort, Reply
 from fedchain.ports.journal import Journal
 from fedchain.ports.ledger import Ledger
+from fedchain.ports.payloads import PayloadReader
 from fedchain.ports.signer import Signer
 from fedchain.ports.store import ArtifactStore
 from fedchain.ports.training import Accountant
@@ -73,6 +74,7 @@ class Instruments:
     accountant: Accountant
     run_all: RunAll
     keep_receipts: Callable[[RunState], None]
+    payloads: PayloadReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,14 +201,15 @@ class RoundMachine:
         if total is None:  # its signer foresaw the closing link
             self._reject(task, reply, Refusal(Reason.OTHER_ROUND, verdict.signer))
             return
-        self._with.store.put(reply.payload)
+        self._with.payloads.keep(reply.payload, reply.keys)
         accepted = self._accept(task, reply.node, verdict)
         total.add(verdict.tensors, verdict.header.message.weight)
         self._with.cohort.promise(reply.node, accepted.promise)
 
     def _gate(self, task: Task) -> Gate:
         now = self._with.clock.now()  # before the registry is read: what it holds up to then is in what is read
-        return Gate(task, self._manifest, self._registry.current(), self._plan.policies, self._spending, now)
+        registry = self._registry.current()
+        return Gate(task, self._manifest, registry, self._plan.policies, self._spending, now, self._with.payloads)
 
     def _accept(self, task: Task, node: int, admission: Admission) -> Accepted:
         cid, header = admission.payload_cid, admission.header
@@ -261,7 +264,7 @@ class RoundMachine:
         return self._end(opened, Outcome(LinkKind.SEALED, gate.now, gate.registry.head, reference, covered, lost, ""))
 
     def _withdrawn(self, accepted: Accepted, reason: Reason) -> RejectedReply:
-        header, payload = document.to_bytes(accepted.header), self._with.store.get(Cid.parse(accepted.payload_cid))
+        header, payload = document.to_bytes(accepted.header), self._with.payloads.kept(Cid.parse(accepted.payload_cid))
         return self._rejected(
             Refusal(reason, accepted.signer), Reply(accepted.node, accepted.round, header, payload, "")
         )
