@@ -19,7 +19,7 @@ from typing import Final
 from fedchain.adapters.files import PRIVATE_FILE, TEMPORARY, create_file, explained, make_folder
 from fedchain.core.errors import FormatError, InputError
 
-HOME_FORMAT: Final = 2
+HOME_FORMAT: Final = 3
 _MARK: Final = "home.json"
 _LOCK: Final = "lock"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")

@@ -55,10 +55,12 @@ class Shipped:
 
     name: str
     summary: str
+    module: str = ""
+    """Its module in this package, where that is not called as the verb."""
 
     def add_parser(self, verbs: Verbs, /) -> None:
         """Import the verb and add it."""
-        verb: Verb = importlib.import_module(f"fedchain.cli.{self.name}")
+        verb: Verb = importlib.import_module(f"fedchain.cli.{self.module or self.name}")
         verb.add_parser(verbs)
 
 
@@ -71,6 +73,8 @@ VERBS: Final[tuple[Verb, ...]] = (
     Shipped("registry", "show who may take part, and change a site's entry"),
     Shipped("model", "approve models, and show their versions"),
     Shipped("ledger", "show where the record is kept, prove a head"),
+    Shipped("store", "keep house among the artifacts"),
+    Shipped("audit", "hold the evidence of a model, release it", "holds"),
 )
 
 

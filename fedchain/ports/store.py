@@ -1,7 +1,8 @@
 """The store of artifacts, each under the name that its bytes have (`fedchain.core.cid`).
 
 A name is a promise: whatever comes out of a store has been hashed on the way and has the CID that was asked for.
-Artifacts are only ever added. Erasing means deleting the key of an encrypted artifact, never the artifact.
+The record of a run only ever adds artifacts. What removes one is garbage collection, or an erasure, which destroys the
+keys of an encrypted artifact first: other copies of it may be out of this store's reach.
 """
 
 from __future__ import annotations
@@ -52,4 +53,12 @@ class ArtifactStore(Protocol):
 
     def cids(self) -> Iterator[Cid]:
         """Yield the names of all artifacts, in no particular order."""
+        ...
+
+    def remove(self, cid: Cid) -> None:
+        """Forget an artifact, durably: unpin it, or delete it with all that lies beside it; a missing one is no error.
+
+        After a crash in the middle the artifact is whole or missing, and removing it again ends the work. Other
+        artifacts keep the chunks that they share with it.
+        """
         ...

@@ -6,22 +6,29 @@ vault of the rewards is one of the operator's; it is found again by its terms.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fedchain.adapters.evm.deployment import check_identity, deploy, places
+from fedchain.adapters.evm.chain import Genesis
+from fedchain.adapters.evm.deployment import check_identity, deploy, embedded_node, places
 from fedchain.adapters.evm.encoding import contract_address
 from fedchain.adapters.evm.funding import Payer, check_funds
 from fedchain.adapters.evm.node import Node
+from fedchain.adapters.evm.opening import open_chain
 from fedchain.adapters.evm.vault import find_vault
+from fedchain.adapters.files import make_folder
 from fedchain.adapters.home import Home, create_home, locked
-from fedchain.config import ExperimentConfig
+from fedchain.adapters.system import SystemClock
+from fedchain.config import ExperimentConfig, LedgerConfig
 from fedchain.core.digest import hex32
+from fedchain.core.errors import InputError
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.ports.rewards import VaultTerms
-from fedchain.wiring.chains import configured_chain
 from fedchain.wiring.ledger_mark import check_kind, mark_of, note_ledger
+from fedchain.wiring.nodes import written_node
 from fedchain.wiring.parties import DEPLOYMENT_GAS, Parties, federation_terms, parties_of
 from fedchain.wiring.vault import ensure_vault, known_vault, terms_of
 from fedchain.workflow.founding import Announce, Creation, Founded, Founding
@@ -49,7 +56,7 @@ def found(home: Path, config: ExperimentConfig, announce: Announce) -> Founding:
     with locked(opened):
         check_kind(opened, config.ledger.name)
         parties = parties_of(opened)
-        with configured_chain(opened, config.ledger, parties.addresses()) as node:
+        with _chain(opened, config.ledger, parties) as node:
             node.settle((parties.deployer, parties.operator))
             identity = _identity(opened, node, parties)
             terms = None if config.rewards.mode == "off" else terms_of(config.rewards, identity, parties)
@@ -60,9 +67,26 @@ def found(home: Path, config: ExperimentConfig, announce: Announce) -> Founding:
                 announce(creations)
             _deploy(opened, node, parties, config)
         if terms is not None:
-            ensure_vault(opened, terms, parties.operator)
+            ensure_vault(opened, identity.chain_id, terms, parties.operator)
         contracts = tuple(Founded(each.contract, each.address, each.creation is not None) for each in places_)
         return Founding(identity.chain_id, identity.federation, contracts)
+
+
+@contextmanager
+def _chain(home: Home, config: LedgerConfig, parties: Parties) -> Iterator[Node]:
+    if config.name == "log":
+        raise InputError(
+            "contracts need a chain", expected="ledger=embedded or ledger=rpc", got="ledger=log",
+            remedy="choose one, in a new home",
+        )  # fmt: skip
+    if config.node is not None:
+        with written_node(home, config.chain_id, config.node) as node:
+            yield node
+        return
+    clock = SystemClock()
+    make_folder(home.chain.parent)
+    with closing(open_chain(home.chain, Genesis(config.chain_id, clock.now(), parties.addresses()), clock)) as chain:
+        yield embedded_node(chain)
 
 
 def _identity(home: Home, node: Node, parties: Parties) -> LedgerIdentity:

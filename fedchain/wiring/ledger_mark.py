@@ -7,11 +7,9 @@ from typing import Final, Literal, TypeAlias
 
 from fedchain.adapters.files import explained, replace_file
 from fedchain.adapters.home import Home
-from fedchain.config import LedgerConfig
 from fedchain.core import document
 from fedchain.core.errors import InputError
 from fedchain.ports.ledger import LedgerIdentity
-from fedchain.wiring.nodes import node_config
 
 _FORMAT: Final = "fedchain/ledger/1"
 Kind: TypeAlias = Literal["embedded", "log", "rpc"]
@@ -76,22 +74,3 @@ def check_kind(home: Home, kind: Kind) -> None:
             got=f"ledger={kind}",
             remedy=f"add ledger={mark.kind}, or choose another home with --home",
         )
-
-
-def kind_of(home: Home) -> Kind:
-    """Return the kind of the home's ledger.
-
-    Raises:
-        InputError: if there is none.
-    """
-    return required_mark(home).kind
-
-
-def config_of(home: Home) -> LedgerConfig:
-    """Return the configuration with which the home's ledger is opened again.
-
-    Raises:
-        InputError: if there is none.
-    """
-    mark = required_mark(home)
-    return LedgerConfig(mark.kind, mark.identity.chain_id, node_config(home) if mark.kind == "rpc" else None)

@@ -29,8 +29,8 @@ from fedchain.config import LedgerConfig
 from fedchain.core.digest import tagged
 from fedchain.core.errors import InputError
 from fedchain.ports.ledger import Ledger, LedgerIdentity, Registry
-from fedchain.wiring.ledger_mark import check_kind, mark_of, note_ledger, required_mark
-from fedchain.wiring.nodes import read_node, written_node
+from fedchain.wiring.ledger_mark import Kind, check_kind, mark_of, note_ledger, required_mark
+from fedchain.wiring.nodes import node_config, read_node, written_node
 
 DEPLOYMENT_GAS: Final = 6_000_000
 _ENROLMENT_GAS: Final = 2_000_000
@@ -93,6 +93,25 @@ def read_ledger(home: Home) -> Iterator[Ledger]:
     reading = {"embedded": _read_chain, "log": _read_log, "rpc": _read_rpc}[mark.kind]
     with reading(home, mark.identity) as ledger:
         yield ledger
+
+
+def kind_of(home: Home) -> Kind:
+    """Return the kind of the home's ledger.
+
+    Raises:
+        InputError: if there is none.
+    """
+    return required_mark(home).kind
+
+
+def config_of(home: Home) -> LedgerConfig:
+    """Return the configuration with which the home's ledger is opened again.
+
+    Raises:
+        InputError: if there is none.
+    """
+    mark = required_mark(home)
+    return LedgerConfig(mark.kind, mark.identity.chain_id, node_config(home) if mark.kind == "rpc" else None)
 
 
 def _written(home: Home, parties: Parties, config: LedgerConfig) -> AbstractContextManager[Record]:

@@ -26,11 +26,11 @@ from fedchain.core.errors import InputError
 from fedchain.core.messages import KeyPossession
 from fedchain.core.registry import RegistryState
 from fedchain.ports.ledger import LedgerIdentity
-from fedchain.wiring.ledger_mark import config_of
 from fedchain.wiring.nodes import written_node
 from fedchain.wiring.organisations import keep_organisation, names_of_organisations, organisation_of
 from fedchain.wiring.parties import (
     Record,
+    config_of,
     nothing_is_left,
     parties_of,
     read_ledger,

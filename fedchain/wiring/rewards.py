@@ -82,7 +82,7 @@ def propose(home: Path, announce: Announce) -> tuple[Done, ...]:
         found, parties = _sound(opened), parties_of(opened)
         if found.agreed is None:
             raise InputError("no run of this home pays", remedy="run an experiment with rewards=donated")
-        ensure_vault(opened, terms_of(found.agreed, found.identity, parties), parties.operator)
+        ensure_vault(opened, found.identity.chain_id, terms_of(found.agreed, found.identity, parties), parties.operator)
         return _acted(opened, found, parties.aggregator, announce, Payout.propose)
 
 
@@ -132,7 +132,7 @@ def _act(home: Home, announce: Announce, act: Act) -> tuple[Done, ...]:
 
 
 def _acted(home: Home, found: _Rederived, sender: FileSigner, announce: Announce, act: Act) -> tuple[Done, ...]:
-    with written_vault(home, sender) as vault:
+    with written_vault(home, found.identity.chain_id, sender) as vault:
         return act(_payout(home, vault, found.history, announce))
 
 

@@ -14,7 +14,7 @@ from fedchain.adapters.home import Home, locked, open_home
 from fedchain.adapters.system import SystemClock
 from fedchain.core.errors import InputError
 from fedchain.ports.roles import Role, Roles
-from fedchain.wiring.chains import written_home_chain
+from fedchain.wiring.home_chain import written_home_chain
 from fedchain.wiring.ledger_mark import required_mark
 from fedchain.wiring.parties import parties_of
 from fedchain.workflow import roles
@@ -63,8 +63,8 @@ def pause(home: Path, seconds: int, announce: Announce) -> Done | None:
 
 @contextmanager
 def _written(home: Home) -> Iterator[tuple[Home, Roles]]:
-    with locked(home), written_home_chain(home) as node:
-        identity = required_mark(home).identity
+    identity = required_mark(home).identity
+    with locked(home), written_home_chain(home, identity.chain_id, "changing roles") as node:
         check_identity(node, identity)
         yield home, EvmRoles(node, identity, parties_of(home).operator)
 

@@ -17,11 +17,10 @@ from fedchain.adapters.log.ledger import LogLedger
 from fedchain.adapters.system import SystemClock
 from fedchain.core.errors import InputError, IntegrityError
 from fedchain.core.record import LinkKind
-from fedchain.ports.ledger import Ledger, LinkEvent
+from fedchain.ports.ledger import Ledger, LedgerIdentity, LinkEvent
 from fedchain.ports.roles import Role
-from fedchain.wiring.chains import read_home_chain
-from fedchain.wiring.ledger_mark import kind_of, required_mark
-from fedchain.wiring.parties import parties_of, read_ledger
+from fedchain.wiring.home_chain import read_home_chain
+from fedchain.wiring.parties import kind_of, parties_of, read_ledger
 from fedchain.workflow.standing import HeadProof, Lead, LedgerStanding, RunStanding, SignedHead
 
 
@@ -45,7 +44,7 @@ def standing(home: Path) -> LedgerStanding:
             registry_head=ledger.registry_head(),
             runs=_runs(ledger, links),
             lead=Lead(*ledger.lead()) if isinstance(ledger, EvmLedger) else None,
-            holders=_holders(opened) if isinstance(ledger, EvmLedger) else None,
+            holders=_holders(opened, identity) if isinstance(ledger, EvmLedger) else None,
             tree_head=_tree_head(ledger) if isinstance(ledger, LogLedger) else None,
         )
 
@@ -103,9 +102,9 @@ def _runs(ledger: Ledger, links: Sequence[LinkEvent]) -> tuple[RunStanding, ...]
     )
 
 
-def _holders(home: Home) -> Mapping[Role, tuple[bytes, ...]]:
-    with read_home_chain(home) as node:
-        roles = EvmRoles(node, required_mark(home).identity)
+def _holders(home: Home, identity: LedgerIdentity) -> Mapping[Role, tuple[bytes, ...]]:
+    with read_home_chain(home, identity.chain_id) as node:
+        roles = EvmRoles(node, identity)
         return {role: tuple(roles.holders(role)) for role in Role}
 
 

@@ -19,10 +19,11 @@ from fedchain.core import document
 from fedchain.core.errors import InputError
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.ports.rewards import AssetKind, RewardVault, VaultIdentity, VaultTerms
-from fedchain.wiring.chains import read_home_chain, written_home_chain
+from fedchain.wiring.home_chain import read_home_chain, written_home_chain
 from fedchain.wiring.parties import Parties
 
 KINDS: Final = {"credits": AssetKind.CREDITS, "native": AssetKind.NATIVE, "erc20": AssetKind.ERC20}
+_NEEDS: Final = "a vault"
 
 
 def terms_of(agreed: RewardsConfig, identity: LedgerIdentity, parties: Parties) -> VaultTerms:
@@ -48,13 +49,13 @@ def read_vault(home: Home) -> Iterator[RewardVault | None]:
     if identity is None:
         yield None
         return
-    with read_home_chain(home) as node:
+    with read_home_chain(home, identity.chain_id) as node:
         check_vault(node, identity)
         yield EvmRewardVault(node, identity)
 
 
 @contextmanager
-def written_vault(home: Home, sender: FileSigner) -> Iterator[RewardVault]:
+def written_vault(home: Home, chain_id: int, sender: FileSigner) -> Iterator[RewardVault]:
     """Open the home's vault for writing as one sender.
 
     Raises:
@@ -63,12 +64,12 @@ def written_vault(home: Home, sender: FileSigner) -> Iterator[RewardVault]:
     identity = known_vault(home)
     if identity is None:
         raise InputError("no vault yet", expected=_path(home), got="no such file", remedy="`fedchain rewards propose`")
-    with written_home_chain(home) as node:
+    with written_home_chain(home, chain_id, _NEEDS) as node:
         check_vault(node, identity)
         yield EvmRewardVault(node, identity, sender)
 
 
-def ensure_vault(home: Home, terms: VaultTerms, deployer: FileSigner) -> None:
+def ensure_vault(home: Home, chain_id: int, terms: VaultTerms, deployer: FileSigner) -> None:
     """Deploy the home's vault where it is missing, and note where it is.
 
     Raises:
@@ -81,7 +82,7 @@ def ensure_vault(home: Home, terms: VaultTerms, deployer: FileSigner) -> None:
             remedy="keep rewards.asset, rewards.token and rewards.dispute_window_s of its first run",
         )  # fmt: skip
     if known is None:
-        with written_home_chain(home) as node:
+        with written_home_chain(home, chain_id, _NEEDS) as node:
             replace_file(_path(home), document.to_bytes(deploy_vault(node, deployer, terms)))
 
 

@@ -93,13 +93,12 @@ class RoundMachine:
         self.state = RunState.replay(instruments.journal.entries())
         self._plan = plan
         self._manifest = plan.manifest
+        self._run = plan.manifest.run
         self._with = instruments
         self._identity = instruments.ledger.identity()
         self._registry = RegistryView(instruments.ledger)
         self._receipts = Receipts(self._identity, self.state, instruments.cohort, self._note, instruments.watcher)
-        self._spending = recorded_spending(
-            instruments.ledger, instruments.store, plan.manifest.run, instruments.accountant
-        )
+        self._spending = recorded_spending(instruments.ledger, instruments.store, self._run, instruments.accountant)
         for number in sorted(self.state.decided):
             self._spend(self.state.decided[number])
         self._journal_lock = threading.Lock()
@@ -125,8 +124,8 @@ class RoundMachine:
                 sealer.submit(self._close().link.round)
         self._collect_receipts()
         if not self.state.is_finished:
-            self._note(Finished(self._manifest.run))
-        self._with.watcher(RunEnded(self._manifest.run.hex()))
+            self._note(Finished(self._run))
+        self._with.watcher(RunEnded(self._run.hex()))
         return self.state
 
     def _collect_receipts(self) -> None:
@@ -165,7 +164,7 @@ class RoundMachine:
             chain_id=self._identity.chain_id,
             rounds_contract=self._identity.rounds_contract,
             federation=manifest.federation,
-            run=manifest.run,
+            run=self._run,
             round=opened.round,
             attempt=opened.attempt,
             base_model=opened.base_model.digest,
@@ -290,7 +289,7 @@ class RoundMachine:
             format=ROUND_FORMAT,
             run_manifest=self._plan.manifest_cid,
             federation=self._manifest.federation,
-            run=self._manifest.run,
+            run=self._run,
             round=opened.round,
             attempt=opened.attempt,
             kind=int(outcome.kind),

@@ -179,3 +179,36 @@ def test_a_stream_that_breaks_off_leaves_nothing(kept: Kept) -> None:
     with pytest.raises(SourceLostError):
         kept.store.put_stream(breaking())
     assert list(kept.store.cids()) == []
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_removed_artifact_is_missing_until_it_is_put_again(kept: Kept, size: int) -> None:
+    data = bytes(size)
+    cid = kept.store.put(data)
+    kept.store.remove(cid)
+    assert not kept.store.has(cid)
+    assert list(kept.store.cids()) == []
+    with pytest.raises(MissingArtifactError, match=cid.text):
+        kept.store.get(cid)
+    kept.store.remove(cid)
+    assert kept.store.get(kept.store.put(data)) == data
+
+
+@pytest.mark.parametrize("codec", [RAW, DAG_PB])
+def test_removing_what_is_missing_or_damaged_is_no_error(kept: Kept, codec: int) -> None:
+    kept.store.remove(Cid(codec, bytes(32)))
+    cid = kept.store.put(b"soon damaged")
+    kept.forge(cid, b"damaged")
+    kept.store.remove(cid)
+    kept.store.remove(Cid(codec, bytes(32)))
+    assert list(kept.store.cids()) == []
+
+
+def test_what_is_left_keeps_the_chunks_that_it_shares_with_what_is_removed(kept: Kept) -> None:
+    longer = Random(3).randbytes(2 * CHUNK_BYTES)
+    chunk = longer[:CHUNK_BYTES]
+    cids = [kept.store.put(data) for data in (longer, chunk, longer + b"more")]
+    kept.store.remove(cids[0])
+    assert set(kept.store.cids()) == set(cids[1:])
+    assert kept.store.get(cids[1]) == chunk
+    assert kept.store.get(cids[2]) == longer + b"more"

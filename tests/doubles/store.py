@@ -39,3 +39,6 @@ class MemoryStore:
 
     def cids(self) -> Iterator[Cid]:
         yield from self.artifacts
+
+    def remove(self, cid: Cid) -> None:
+        self.artifacts.pop(cid, None)

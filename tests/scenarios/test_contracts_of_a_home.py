@@ -122,7 +122,7 @@ def test_nothing_is_deployed_without_a_yes(tmp_path: Path) -> None:
 
 def test_a_log_has_no_contracts_and_no_roles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, document, _ = told(capsys, "deploy", "ledger=log", "--home", tmp_path / "home")
-    assert (code, "this needs a chain" in document["errors"][0]["message"]) == (Exit.INPUT, True)
+    assert (code, "contracts need a chain" in document["errors"][0]["message"]) == (Exit.INPUT, True)
     code, document, _ = told(capsys, "grant", "operator", A, "--home", tmp_path / "home")
     assert (code, "no ledger yet" in document["errors"][0]["message"]) == (Exit.INPUT, True)
 

@@ -25,7 +25,7 @@ from tests.scenarios.federation import (
     IDENTITY,
     OPERATOR,
     REWARDS,
-    RUN,
+    SALT,
     Federation,
     Setup,
     Snapshot,
@@ -63,7 +63,7 @@ class World:
 
     def another_run(self) -> None:
         before = sum(self.earned.values())
-        self.new.another_run(bytes([RUN[0] + 1]) * 32, replace(PAID, rounds=5)).run()
+        self.new.another_run(bytes([SALT[0] + 1]) * 32, replace(PAID, rounds=5)).run()
         assert sum(self.earned.values()) > before
 
     @property
