@@ -19,7 +19,7 @@ from fedchain.adapters.evm.node import Node
 from fedchain.adapters.evm.opening import open_chain, read_chain
 from fedchain.adapters.files import make_folder
 from fedchain.adapters.home import Home
-from fedchain.adapters.keys import FileSigner, make_signer
+from fedchain.adapters.keys import make_signer
 from fedchain.adapters.log.entries import terms_of
 from fedchain.adapters.log.file import LogReader, LogWriter, create_log
 from fedchain.adapters.log.ledger import LogLedger, LogRegistry
@@ -29,8 +29,10 @@ from fedchain.config import LedgerConfig
 from fedchain.core.digest import tagged
 from fedchain.core.errors import InputError
 from fedchain.ports.ledger import Ledger, LedgerIdentity, Registry
+from fedchain.ports.signer import Signer
 from fedchain.wiring.ledger_mark import Kind, check_kind, mark_of, note_ledger, required_mark
 from fedchain.wiring.nodes import node_config, read_node, written_node
+from fedchain.wiring.signers import ROLES, external_signers
 
 DEPLOYMENT_GAS: Final = 6_000_000
 _ENROLMENT_GAS: Final = 2_000_000
@@ -41,9 +43,9 @@ _SEALING_GAS: Final = 300_000
 class Parties:
     """The keys of a simulated federation's operators."""
 
-    deployer: FileSigner
-    operator: FileSigner
-    aggregator: FileSigner
+    deployer: Signer
+    operator: Signer
+    aggregator: Signer
 
     def addresses(self) -> tuple[bytes, ...]:
         """Return the addresses of all."""
@@ -61,11 +63,13 @@ class Record:
 
 
 def parties_of(home: Home) -> Parties:
-    """Return the operators' keys, made at first use."""
-    entropy = SystemEntropy()
-    return Parties(
-        *(make_signer(home.keys, role, "simulated", entropy) for role in ("deployer", "operator", "aggregator"))
-    )
+    """Return the operators' keys: those that the home says lie elsewhere, else files of the home, made at first use.
+
+    Raises:
+        InputError: if a key cannot be read or made.
+    """
+    elsewhere, entropy = external_signers(home), SystemEntropy()
+    return Parties(*(elsewhere.get(role) or make_signer(home.keys, role, "simulated", entropy) for role in ROLES))
 
 
 @contextmanager
@@ -214,7 +218,7 @@ def federation_terms(chain_id: int, parties: Parties) -> Terms:
     )
 
 
-def _federation(chain_id: int, founder: FileSigner) -> bytes:
+def _federation(chain_id: int, founder: Signer) -> bytes:
     return tagged("federation", chain_id.to_bytes(32), founder.address)
 
 

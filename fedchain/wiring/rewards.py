@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 
 from fedchain.adapters.embedded_store import EmbeddedStore
 from fedchain.adapters.home import Home, locked, open_home
-from fedchain.adapters.keys import FileSigner, key_path, read_signer
+from fedchain.adapters.keys import key_path, read_signer
 from fedchain.adapters.system import SystemClock
 from fedchain.adapters.threads import run_all_on
 from fedchain.config import RewardsConfig
@@ -25,6 +25,7 @@ from fedchain.core.lineage import Lineage, Verdict
 from fedchain.core.rewards import RewardHistory
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.ports.rewards import RewardVault
+from fedchain.ports.signer import Signer
 from fedchain.wiring.parties import parties_of, read_ledger, site_names
 from fedchain.wiring.record import audit
 from fedchain.wiring.vault import ensure_vault, read_vault, terms_of, written_vault
@@ -131,7 +132,7 @@ def _act(home: Home, announce: Announce, act: Act) -> tuple[Done, ...]:
         return _acted(home, _sound(home), parties_of(home).operator, announce, act)
 
 
-def _acted(home: Home, found: _Rederived, sender: FileSigner, announce: Announce, act: Act) -> tuple[Done, ...]:
+def _acted(home: Home, found: _Rederived, sender: Signer, announce: Announce, act: Act) -> tuple[Done, ...]:
     with written_vault(home, found.identity.chain_id, sender) as vault:
         return act(_payout(home, vault, found.history, announce))
 

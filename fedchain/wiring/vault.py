@@ -13,12 +13,12 @@ from typing import Final
 from fedchain.adapters.evm.vault import EvmRewardVault, check_vault, deploy_vault
 from fedchain.adapters.files import explained, replace_file
 from fedchain.adapters.home import Home
-from fedchain.adapters.keys import FileSigner
 from fedchain.config import RewardsConfig
 from fedchain.core import document
 from fedchain.core.errors import InputError
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.ports.rewards import AssetKind, RewardVault, VaultIdentity, VaultTerms
+from fedchain.ports.signer import Signer
 from fedchain.wiring.home_chain import read_home_chain, written_home_chain
 from fedchain.wiring.parties import Parties
 
@@ -55,7 +55,7 @@ def read_vault(home: Home) -> Iterator[RewardVault | None]:
 
 
 @contextmanager
-def written_vault(home: Home, chain_id: int, sender: FileSigner) -> Iterator[RewardVault]:
+def written_vault(home: Home, chain_id: int, sender: Signer) -> Iterator[RewardVault]:
     """Open the home's vault for writing as one sender.
 
     Raises:
@@ -69,7 +69,7 @@ def written_vault(home: Home, chain_id: int, sender: FileSigner) -> Iterator[Rew
         yield EvmRewardVault(node, identity, sender)
 
 
-def ensure_vault(home: Home, chain_id: int, terms: VaultTerms, deployer: FileSigner) -> None:
+def ensure_vault(home: Home, chain_id: int, terms: VaultTerms, deployer: Signer) -> None:
     """Deploy the home's vault where it is missing, and note where it is.
 
     Raises:
