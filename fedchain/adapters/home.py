@@ -42,6 +42,11 @@ class Home:
         return self.root / "keyrings"
 
     @property
+    def signers(self) -> Path:
+        """Where keys lie that are not below `keys`: keystores and external signers, by role."""
+        return self.root / "signers.toml"
+
+    @property
     def store(self) -> Path:
         """The artifacts."""
         return self.root / "store"

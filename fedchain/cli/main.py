@@ -138,7 +138,7 @@ def _parsed(arguments: Sequence[str], verbs: Sequence[Verb]) -> argparse.Namespa
     """Parse; overrides may stand before and after flags, which argparse alone cannot do."""
     wanted = next((each for each in arguments if not each.startswith("-")), "")
     options, rest = parser(verbs, wanted).parse_known_args(arguments)
-    if rest and (options.verb != "run" or any(each.startswith("-") for each in rest)):
+    if rest and (not hasattr(options, "overrides") or any(each.startswith("-") for each in rest)):
         wrong = next((each for each in rest if each.startswith("-")), rest[0])
         raise InputError(f"unknown argument {wrong[:80]}", remedy=f"see `fedchain {options.verb} --help`")
     if rest:
