@@ -14,6 +14,7 @@ from fedchain.core.errors import FormatError, InputError
 from fedchain.core.lineage import Lineage
 from fedchain.core.trust import TrustFile
 from fedchain.wiring.confidential import open_artifacts
+from fedchain.wiring.models import ROLES, read_models
 from fedchain.wiring.parties import read_ledger
 from fedchain.workflow.verify import Audit, Verifier
 
@@ -34,8 +35,9 @@ def audit(opened: Home, *, run: str | None, heads: Sequence[str], trust: Path | 
         InputError: if the home, the trust file or an identifier cannot be read.
     """
     trusted = None if trust is None else read_trust(trust)
-    with read_ledger(opened) as ledger:
-        verifier = Verifier(ledger, open_artifacts(opened), PrvAccountant(), run_all_on(1))
+    with read_ledger(opened) as ledger, read_models(opened) as models:
+        registry = None if models is None else models.registry
+        verifier = Verifier(ledger, open_artifacts(opened), PrvAccountant(), run_all_on(1), registry, ROLES)
         return verifier.audit(
             run=None if run is None else _bytes32("run", run),
             heads=[_bytes32("--head", head) for head in heads],

@@ -13,15 +13,15 @@ from typing import Any, Final
 from fedchain.adapters.evm.abi import Contract, contract
 from fedchain.adapters.evm.encoding import contract_address
 from fedchain.adapters.evm.node import Log, Node
+from fedchain.adapters.evm.release_events import MODELS, release_event, version_of
 from fedchain.core.digest import ZERO
 from fedchain.core.errors import FormatError, InputError, RejectedTransactionError
 from fedchain.core.messages import CancelApprovals, MoveVersion, RegisterReviewer, RevokeReviewer
-from fedchain.core.releases import Behind, Decision, Edge, EdgeKind, LinkRecord, Version, VersionState, Vote
+from fedchain.core.releases import Behind, Decision, LinkRecord, Version, VersionState, Vote
 from fedchain.core.signatures import checksum_address
-from fedchain.ports.models import RecordedVersion, ReleaseIdentity, ReleaseTerms, Reviewer, VersionStatus
+from fedchain.ports.models import RecordedVersion, ReleaseEvent, ReleaseIdentity, ReleaseTerms, Reviewer, VersionStatus
 from fedchain.ports.signer import Signer
 
-MODELS: Final[Contract] = contract("ModelRegistry")
 CHALLENGES: Final[Contract] = contract("Challenges")
 _SUBMITTED: Final = MODELS.events["VersionSubmitted"]
 
@@ -37,6 +37,10 @@ class EvmModelRegistry:
     def identity(self) -> ReleaseIdentity:
         """Return chain, address and terms."""
         return self._identity
+
+    def events(self) -> Sequence[ReleaseEvent]:
+        """Return every step that was ever recorded, in ledger order."""
+        return [release_event(log, self._node.data) for log in self._node.logs([self._identity.contract])]
 
     def versions(self) -> Sequence[RecordedVersion]:
         """Return every version that was ever submitted, oldest first."""
@@ -183,6 +187,4 @@ def _record(record: LinkRecord) -> tuple[object, ...]:
 
 def _recorded(log: Log) -> RecordedVersion:
     (version_id, _), (members, _) = _SUBMITTED.decode(log.topics, log.data)
-    organisation, model, bundle, round_hash, datasets_root, edges = members
-    parents = tuple(Edge(parent, EdgeKind(kind)) for parent, kind in edges)
-    return RecordedVersion(version_id, Version(organisation, model, bundle, round_hash, datasets_root, parents), log.at)
+    return RecordedVersion(version_id, version_of(members), log.at)

@@ -98,6 +98,11 @@ class Node:
         with translated():
             return self._hash_at(0)
 
+    def data(self, transaction: bytes) -> bytes:
+        """Return what a transaction of the chain called its contract with."""
+        with translated():
+            return bytes(self._web3.eth.get_transaction(prefixed(transaction))["input"])
+
     def settle(self, signers: Sequence[Signer]) -> None:
         """Return when all that these keys have sent from here stands in the chain, one key after the other.
 
