@@ -224,10 +224,12 @@ def _held(home: Home, links: list[LinkEvent], policy: RetentionPolicy, now: int)
     found = [Held(each.run, each.round) for each in read_holds(home) if each.is_held]
     rounds = {each.round_hash: Held(each.link.run, each.link.round) for each in links}
     with read_models(home) as models:
-        for each in () if models is None else models.versions():
-            status = models.status(each.version_id)
-            if each.version.round_hash in rounds and _is_in_its_life(status, policy, now):
-                found.append(rounds[each.version.round_hash])
+        if models is not None:
+            found += [
+                rounds[each.version.round_hash]
+                for each in models.versions()
+                if each.version.round_hash in rounds and _is_in_its_life(models.status(each.version_id), policy, now)
+            ]
     return found
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def names(home: Path) -> set[str]:
     return {each.cid.text for each in stored(home / "store")}
 
 
-def set_policy(home: Path, policy: dict[str, object]) -> None:
+def set_policy(home: Path, policy: Mapping[str, object]) -> None:
     (home / "retention.json").write_text(json.dumps(policy))
 
 
