@@ -69,6 +69,13 @@ class StoreConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class EncryptionConfig:
+    """Whether what a run stores is encrypted for its readers: "off" is for tests, and every report says it."""
+
+    mode: Literal["on", "off"]
+
+
+@dataclass(frozen=True, slots=True)
 class NodeConfig:
     """How the chain of `ledger=rpc` is reached, and what its transactions may cost; docs/ledgers.md explains each."""
 
@@ -101,7 +108,7 @@ class LedgerConfig:
 
 @dataclass(frozen=True, slots=True)
 class RewardsConfig:
-    """What contributions earn: "donated" scores them on rows that sites donate IN PLAIN, "off" pays nothing.
+    """What contributions earn: "donated" scores them on rows that sites donate to all who verify, "off" pays nothing.
 
     `token` is the address of the ERC-20 contract where `asset` is "erc20", else null.
     """
@@ -132,6 +139,7 @@ class ExperimentConfig:
     privacy: PrivacyConfig
     strategy: StrategyConfig
     store: StoreConfig
+    encryption: EncryptionConfig
     ledger: LedgerConfig
     rewards: RewardsConfig
     simulation: SimulationConfig

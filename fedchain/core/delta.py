@@ -2,8 +2,8 @@
 
 Both are canonical tensors of the same shapes, so their bytes are int32 words in the same places. A word's difference
 modulo 2^32 is small and of either sign; zigzag puts the sign into the lowest bit, so that the high bytes are zero.
-Bytes of equal weight are put together (Blosc's shuffle) and compressed with zstd (RFC 8878). Differences beat xor, which
-turns a step over a power of two into many set bits (docs/adr/0027 has the figures). docs/format.md has the byte table.
+Bytes of equal weight are put together (Blosc's shuffle) and compressed with zstd (RFC 8878). Differences beat xor,
+which turns a step over a power of two into many set bits (docs/adr/0027 has the figures). docs/format.md has the bytes.
 
 Nothing here is trusted to be short: a delta gives exactly as many bytes as its parent has, and no more are unpacked.
 """

@@ -116,6 +116,20 @@ class Descent:
     versions: tuple[Version, ...]
     datasets: frozenset[bytes]
 
+    def behind(self, dataset: bytes) -> Behind:
+        """Return the proof that the first version came from one of the datasets."""
+        proof = datasets_tree(self.datasets).proof(dataset_leaf(dataset))
+        return Behind(self.versions, dataset, tuple(proof))
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """A dataset behind the first of some versions: each is a parent of the one before it, the last came from it."""
+
+    path: tuple[Version, ...]
+    dataset: bytes
+    proof: tuple[bytes, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Ancestry:

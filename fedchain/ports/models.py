@@ -8,7 +8,7 @@ from typing import Protocol
 
 from fedchain.core.eip712 import Domain
 from fedchain.core.messages import CancelApprovals, MoveVersion, RegisterReviewer, RevokeReviewer
-from fedchain.core.releases import Decision, LinkRecord, Version, VersionState, Vote
+from fedchain.core.releases import Behind, Decision, LinkRecord, Version, VersionState, Vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +132,10 @@ class ModelRegistry(Protocol):
         """Let reviewers decide: one of them a suspension, a quorum the others."""
         ...
 
-    def taint(self, path: Sequence[Version], dataset: bytes, proof: Sequence[bytes]) -> bytes:
+    def taint(self, shown: Behind) -> bytes:
         """Show that the first version descends from the last, which was trained on a withdrawn dataset; anyone may."""
         ...
 
-    def dispose(self, version_id: bytes, dataset: bytes, votes: Sequence[Vote]) -> bytes:
-        """Record what a quorum decided about a withdrawn dataset: the version is a candidate again."""
+    def dispose(self, shown: Behind, votes: Sequence[Vote]) -> bytes:
+        """Record what a quorum decided about a withdrawn dataset: the first version is a candidate again."""
         ...

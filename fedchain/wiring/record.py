@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from fedchain.adapters.embedded_store import EmbeddedStore
 from fedchain.adapters.files import explained
 from fedchain.adapters.home import Home, open_home
 from fedchain.adapters.threads import run_all_on
@@ -14,6 +13,7 @@ from fedchain.core import document
 from fedchain.core.errors import FormatError, InputError
 from fedchain.core.lineage import Lineage
 from fedchain.core.trust import TrustFile
+from fedchain.wiring.confidential import open_artifacts
 from fedchain.wiring.parties import read_ledger
 from fedchain.workflow.verify import Audit, Verifier
 
@@ -35,7 +35,7 @@ def audit(opened: Home, *, run: str | None, heads: Sequence[str], trust: Path | 
     """
     trusted = None if trust is None else read_trust(trust)
     with read_ledger(opened) as ledger:
-        verifier = Verifier(ledger, EmbeddedStore(opened.store), PrvAccountant(), run_all_on(1))
+        verifier = Verifier(ledger, open_artifacts(opened), PrvAccountant(), run_all_on(1))
         return verifier.audit(
             run=None if run is None else _bytes32("run", run),
             heads=[_bytes32("--head", head) for head in heads],

@@ -11,7 +11,7 @@ from fedchain.core.aggregation import ExactSum, ModelOutOfRangeError, RunAll, sq
 from fedchain.core.cid import DAG_PB, RAW, Cid
 from fedchain.core.eip712 import Domain
 from fedchain.core.envelope import Envelope
-from fedchain.core.errors import FormatError, InputError, IntegrityError, MissingArtifactError
+from fedchain.core.errors import FormatError, InputError, IntegrityError, LockedArtifactError, MissingArtifactError
 from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.manifest import (
     CID_PROFILE,
@@ -93,6 +93,9 @@ class RoundAuditor:
         except Fault as fault:
             self.report.fails(fault.claim, run=link.run, round_=link.round, expected=fault.expected, got=fault.got)
             return None
+        except LockedArtifactError:
+            self.report.holds("unopened record")
+            return None
         except (FormatError, ModelOutOfRangeError, ValueError) as error:
             self.report.fails("model", run=link.run, round_=link.round, expected="updates that add up", got=error)
             return None
@@ -133,7 +136,7 @@ class RoundAuditor:
 
     def _read_plan(self, cid: str, manifest: RoundManifest) -> None:
         run = self._document(RunManifest, cid, "configuration")
-        same("configuration", (RUN_FORMAT, CID_PROFILE, "none"), (run.format, run.profile, run.payload_encryption))
+        same("configuration", (RUN_FORMAT, CID_PROFILE), (run.format, run.profile))
         same("configuration", (self.identity.federation, manifest.run), (run.federation, run.run))
         canonical = self._get(run.config.cid, "configuration")
         same("configuration", run.config.digest, config_digest(canonical))
@@ -227,7 +230,10 @@ class RoundAuditor:
         for each in manifest.rejected:
             if each.reason not in set(Reason):
                 raise Fault("rejection", "a documented reason code", each.reason)
-            self._get(each.evidence_cid, "rejection")
+            try:
+                self._get(each.evidence_cid, "rejection")
+            except LockedArtifactError:  # it is there, and only the evidence itself cannot be read
+                self.report.holds("unopened payload")
             self.report.holds("rejection")
 
     # -- the model --------------------------------------------------------------------------------------------------
@@ -238,17 +244,30 @@ class RoundAuditor:
         same("chain", link.updates_root, updates_tree(self.identity.rounds, leaves).root)
         same("chain", link.rejected_root, rejected_tree(manifest.rejected).root)
         if link.kind is LinkKind.SEALED:
-            total = ExactSum(schema_of(run), self.run_all)
-            for update in manifest.accepted:
-                total.add(self._payload(run, update), update.header.message.weight)
             same("model", True, len(manifest.accepted) >= run.min_clients)
-            derived = encode(total.apply_to(decode(base), FixedPoint(run.fraction_bits, run.width)))
-            same("model", link.model_digest, model_digest(derived))
-            self.report.holds("model")
+            self._rederive_model(link.model_digest, manifest, run, base)
         else:
             same("model", link.base_model, link.model_digest)
             same("manifest", 0, link.accepted)
         self._model(manifest.model)
+
+    def _rederive_model(self, digest: bytes, manifest: RoundManifest, run: RunManifest, base: bytes) -> None:
+        """Add up the updates that can be opened; where one cannot, each of the others is checked all the same."""
+        total, is_whole = ExactSum(schema_of(run), self.run_all), True
+        for update in manifest.accepted:
+            try:
+                tensors = self._payload(run, update)
+            except LockedArtifactError:
+                self.report.holds("unopened payload")
+                is_whole = False
+            else:
+                total.add(tensors, update.header.message.weight)
+        if not is_whole:
+            self.report.holds("unopened model")
+            return
+        derived = encode(total.apply_to(decode(base), FixedPoint(run.fraction_bits, run.width)))
+        same("model", digest, model_digest(derived))
+        self.report.holds("model")
 
     def _model(self, reference: ArtifactRef) -> bytes:
         data = self._get(reference.cid, "model")

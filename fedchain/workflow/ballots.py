@@ -13,8 +13,8 @@ from fedchain.core.digest import hex32
 from fedchain.core.eip712 import TypedMessage, signing_digest
 from fedchain.core.errors import InputError, PolicyError
 from fedchain.core.lineage import Taint
-from fedchain.core.messages import Approval, Disposition
-from fedchain.core.releases import Decision, Descent, VersionState, Vote, dataset_leaf, datasets_tree, meaning_of
+from fedchain.core.messages import Approval, CancelApprovals, Disposition
+from fedchain.core.releases import Decision, Descent, VersionState, Vote, meaning_of
 from fedchain.ports.clock import Clock
 from fedchain.ports.models import ModelRegistry, Reviewer, VersionStatus
 from fedchain.ports.signer import Signer
@@ -25,16 +25,19 @@ _FROM: Final[Mapping[Decision, tuple[VersionState, ...]]] = {
     Decision.APPROVE: (VersionState.IN_REVIEW, VersionState.SUSPENDED),
     Decision.SEND_BACK: (VersionState.IN_REVIEW,),
     Decision.SUSPEND: (VersionState.APPROVED, VersionState.DEPLOYED),
+    Decision.REVOKE: tuple(each for each in VersionState if each not in (VersionState.UNKNOWN, VersionState.REVOKED)),
 }
 _TO: Final[Mapping[Decision, tuple[VersionState, ...]]] = {
     Decision.APPROVE: (VersionState.APPROVED, VersionState.DEPLOYED),
     Decision.SEND_BACK: (VersionState.CANDIDATE,),
     Decision.SUSPEND: (VersionState.SUSPENDED,),
+    Decision.REVOKE: (VersionState.REVOKED,),
 }
 _DOES: Final[Mapping[Decision, str]] = {
     Decision.APPROVE: "approve",
     Decision.SEND_BACK: "send back",
     Decision.SUSPEND: "suspend",
+    Decision.REVOKE: "revoke for good",
 }
 
 
@@ -114,8 +117,35 @@ class Ballots:
         if not missing:
             send = Signing("anyone", f"record the disposition of version {hex32(name)} with {len(votes)} votes")
             self.announce(send)
-            done.append(Acted(send, self.registry.dispose(name, dataset, votes)))
+            done.append(Acted(send, self.registry.dispose(descent.behind(dataset), votes)))
         return Outcome(tuple(done), votes, missing)
+
+    def cancel(self, voter: Voter, waiting: Sequence[Vote]) -> tuple[Acted, ...]:
+        """Take back all votes of a reviewer that are not counted; nothing where none of these is its own and alive.
+
+        Raises:
+            PolicyError: if the key is no reviewer's.
+        """
+        reviewer = self.registry.reviewer(voter.key.address)
+        if reviewer is None:
+            raise PolicyError(f"{voter.name} is no reviewer", got=hex32(voter.key.address))
+        own = [each.nonce for each in waiting if each.signer == voter.key.address]
+        least = 1 + max(own, default=-1)
+        if least <= reviewer.least_nonce:
+            return ()
+        signing = Signing(
+            f"reviewer {voter.name} ({hex32(voter.key.address)})",
+            f"take back every vote of this reviewer that was not counted yet, those with a nonce below {least}",
+        )
+        self.announce(signing)
+        message = CancelApprovals(voter.key.address, least)
+        return (Acted(signing, self.registry.cancel_approvals(message, voter.key.sign(self._digest(message)))),)
+
+    def waiting(self, name: bytes, decision: Decision | None, votes: Sequence[Vote]) -> tuple[Vote, ...]:
+        """Return those votes for a decision, or for a disposition (None), that could still be counted."""
+        state = self.registry.status(name).state
+        open_ = (VersionState.TAINTED,) if decision is None else _FROM[decision]
+        return self.counting(name, votes) if state in open_ else ()
 
     def counting(self, name: bytes, votes: Sequence[Vote]) -> tuple[Vote, ...]:
         """Return those of the votes that would count now."""
@@ -218,8 +248,7 @@ class Ballots:
             "anyone", f"show that version {hex32(name)} came from dataset {hex32(dataset)}, whose consent is withdrawn"
         )
         self.announce(signing)
-        proof = datasets_tree(descent.datasets).proof(dataset_leaf(dataset))
-        return Acted(signing, self.registry.taint(descent.versions, dataset, proof))
+        return Acted(signing, self.registry.taint(descent.behind(dataset)))
 
     def _digest(self, message: TypedMessage) -> bytes:
         return signing_digest(self.registry.identity().domain, message)

@@ -28,6 +28,7 @@ from fedchain.ports.clock import Clock
 from fedchain.ports.cohort import Cohort, Reply
 from fedchain.ports.journal import Journal
 from fedchain.ports.ledger import Ledger
+from fedchain.ports.payloads import PayloadReader
 from fedchain.ports.signer import Signer
 from fedchain.ports.store import ArtifactStore
 from fedchain.ports.training import Accountant
@@ -73,6 +74,7 @@ class Instruments:
     accountant: Accountant
     run_all: RunAll
     keep_receipts: Callable[[RunState], None]
+    payloads: PayloadReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +95,12 @@ class RoundMachine:
         self.state = RunState.replay(instruments.journal.entries())
         self._plan = plan
         self._manifest = plan.manifest
+        self._run = plan.manifest.run
         self._with = instruments
         self._identity = instruments.ledger.identity()
         self._registry = RegistryView(instruments.ledger)
         self._receipts = Receipts(self._identity, self.state, instruments.cohort, self._note, instruments.watcher)
-        self._spending = recorded_spending(
-            instruments.ledger, instruments.store, plan.manifest.run, instruments.accountant
-        )
+        self._spending = recorded_spending(instruments.ledger, instruments.store, self._run, instruments.accountant)
         for number in sorted(self.state.decided):
             self._spend(self.state.decided[number])
         self._journal_lock = threading.Lock()
@@ -125,8 +126,8 @@ class RoundMachine:
                 sealer.submit(self._close().link.round)
         self._collect_receipts()
         if not self.state.is_finished:
-            self._note(Finished(self._manifest.run))
-        self._with.watcher(RunEnded(self._manifest.run.hex()))
+            self._note(Finished(self._run))
+        self._with.watcher(RunEnded(self._run.hex()))
         return self.state
 
     def _collect_receipts(self) -> None:
@@ -165,7 +166,7 @@ class RoundMachine:
             chain_id=self._identity.chain_id,
             rounds_contract=self._identity.rounds_contract,
             federation=manifest.federation,
-            run=manifest.run,
+            run=self._run,
             round=opened.round,
             attempt=opened.attempt,
             base_model=opened.base_model.digest,
@@ -200,14 +201,15 @@ class RoundMachine:
         if total is None:  # its signer foresaw the closing link
             self._reject(task, reply, Refusal(Reason.OTHER_ROUND, verdict.signer))
             return
-        self._with.store.put(reply.payload)
+        self._with.payloads.keep(reply.payload, reply.keys)
         accepted = self._accept(task, reply.node, verdict)
         total.add(verdict.tensors, verdict.header.message.weight)
         self._with.cohort.promise(reply.node, accepted.promise)
 
     def _gate(self, task: Task) -> Gate:
         now = self._with.clock.now()  # before the registry is read: what it holds up to then is in what is read
-        return Gate(task, self._manifest, self._registry.current(), self._plan.policies, self._spending, now)
+        registry = self._registry.current()
+        return Gate(task, self._manifest, registry, self._plan.policies, self._spending, now, self._with.payloads)
 
     def _accept(self, task: Task, node: int, admission: Admission) -> Accepted:
         cid, header = admission.payload_cid, admission.header
@@ -262,7 +264,7 @@ class RoundMachine:
         return self._end(opened, Outcome(LinkKind.SEALED, gate.now, gate.registry.head, reference, covered, lost, ""))
 
     def _withdrawn(self, accepted: Accepted, reason: Reason) -> RejectedReply:
-        header, payload = document.to_bytes(accepted.header), self._with.store.get(Cid.parse(accepted.payload_cid))
+        header, payload = document.to_bytes(accepted.header), self._with.payloads.kept(Cid.parse(accepted.payload_cid))
         return self._rejected(
             Refusal(reason, accepted.signer), Reply(accepted.node, accepted.round, header, payload, "")
         )
@@ -290,7 +292,7 @@ class RoundMachine:
             format=ROUND_FORMAT,
             run_manifest=self._plan.manifest_cid,
             federation=self._manifest.federation,
-            run=self._manifest.run,
+            run=self._run,
             round=opened.round,
             attempt=opened.attempt,
             kind=int(outcome.kind),

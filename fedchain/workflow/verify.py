@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fedchain.core.aggregation import RunAll
-from fedchain.core.errors import FormatError, InputError, IntegrityError, MissingArtifactError
+from fedchain.core.errors import FormatError, InputError, IntegrityError, LockedArtifactError, MissingArtifactError
 from fedchain.core.lineage import Contribution, DonatedRows, Lineage, LineageRound, Taint, Verdict
 from fedchain.core.record import LinkKind
 from fedchain.core.rejection import Reason
@@ -30,10 +30,11 @@ from fedchain.workflow.taint import datasets_behind, taints_of, withdrawals
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What a verification gives: the lineage that it tells of, and the rounds behind it."""
+    """What a verification gives: the lineage that it tells of, the rounds behind it, and the CIDs that they name."""
 
     lineage: Lineage
     rounds: tuple[AuditedRound, ...]
+    named: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class Verifier:
         verdict = _verdict(links, run, pinned, report)
         shown = _shown(rounds)
         lineage = Lineage(verdict, shown, report.claims(), tuple(report.findings), _pins(pinned))
-        return Audit(lineage, tuple(rounds))
+        return Audit(lineage, tuple(rounds), frozenset(auditor.named))
 
     def _audit_validation(self, rounds: Sequence[AuditedRound], named: set[str], report: Report) -> None:
         for run, terms in paying_runs(rounds):
@@ -99,6 +100,8 @@ class Verifier:
                 read_validation(run, terms, self.store)
             except (IntegrityError, FormatError, MissingArtifactError) as error:
                 report.fails("validation", run=run.run, round_=1, expected="the donated rows of the run", got=error)
+            except LockedArtifactError:
+                report.holds("unopened record")
             else:
                 report.holds("validation")
 
@@ -109,6 +112,8 @@ class Verifier:
             try:
                 for _ in self.store.chunks(cid):
                     pass
+            except LockedArtifactError:  # nobody here can read it; its bytes were verified before that was said
+                report.holds("artifact")
             except IntegrityError as error:
                 report.fails("artifact", run=b"", round_=0, expected=cid.text, got=error)
             else:
@@ -118,9 +123,10 @@ class Verifier:
 def _verdict(links: Sequence[ChainedLink], run: bytes | None, pinned: dict[bytes, int], report: Report) -> Verdict:
     if report.findings:
         return Verdict.FINDINGS
+    pinned_verdict = Verdict.VERIFIED if report.is_open else Verdict.ANCHORED
     newest = {each.event.link.run: each.event.link.round for each in links if run in (None, each.event.link.run)}
     is_pinned = bool(newest) and all(pinned.get(each, 0) >= round_ for each, round_ in newest.items())
-    return Verdict.VERIFIED if is_pinned else Verdict.SELF_CONSISTENT
+    return pinned_verdict if is_pinned else Verdict.SELF_CONSISTENT
 
 
 def _pins(pinned: dict[bytes, int]) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ def test_a_run_that_pays_shows_what_was_earned_and_that_donated_rows_lie_in_plai
     shown, out, _ = screen()
     run(OPTIONS, shown, Simulation())
     assert re.search(r"cleveland +3000001 +20", out.getvalue())
-    assert "Donated rows are stored in plain" in out.getvalue()
+    assert "Donated rows leave their hospital" in out.getvalue()
 
 
 def test_a_run_without_rewards_says_so() -> None:

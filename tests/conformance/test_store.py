@@ -12,9 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fedchain.adapters.embedded_store import EmbeddedStore
+from fedchain.adapters.kubo.store import KuboStore
 from fedchain.core.cid import CHUNK_BYTES, DAG_PB, RAW, Cid, cid_of
 from fedchain.core.errors import IntegrityError, MissingArtifactError
 from fedchain.ports.store import ArtifactStore
+from tests.doubles.daemon import Daemon
 from tests.doubles.store import MemoryStore
 
 SIZES = [0, 1, 1000, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES, 3 * CHUNK_BYTES + 7]
@@ -29,12 +31,16 @@ class Kept:
     lose: Callable[[Cid], object]
 
 
-@pytest.fixture(params=["memory", "embedded"])
+@pytest.fixture(params=["memory", "embedded", pytest.param("daemon", marks=pytest.mark.slow)])
 def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Kept:
     match request.param:
         case "memory":
             memory = MemoryStore()
             return Kept(memory, memory.artifacts.__setitem__, memory.artifacts.pop)
+        case "daemon":
+            node: Daemon = request.getfixturevalue("ipfs")
+            node.forget_all()
+            return Kept(KuboStore(node.node()), node.forge, node.forget)
         case _:
             root = tmp_path / "store"
 

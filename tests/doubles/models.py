@@ -19,6 +19,7 @@ from fedchain.core.messages import (
     SubmitVersion,
 )
 from fedchain.core.releases import (
+    Behind,
     Decision,
     EdgeKind,
     LinkRecord,
@@ -152,28 +153,37 @@ class MemoryModels:
         self.states[version_id] = replace(status, state=after)
         return self.record.transact(at)
 
-    def taint(self, path: Sequence[Version], dataset: bytes, proof: Sequence[bytes]) -> bytes:
-        _require(len(path) > 0, "no path")
-        at, names = self.record.next_time(), [version_id(self.identity().domain, each) for each in path]
-        status = self._known(names[0])
+    def taint(self, shown: Behind) -> bytes:
+        name, at = self._first(shown), self.record.next_time()
+        status = self._known(name)
         _require(status.state not in (S.REVOKED, S.TAINTED), "a wrong state")
-        _require((names[0], dataset) not in self.disposed, "disposed of")
-        for child, parent in zip(path, names[1:], strict=False):
-            _require(parent in [edge.parent for edge in child.parents], "a broken path")
-        _require(proves(path[-1].datasets_root, dataset_leaf(dataset), proof), "a wrong proof")
-        consent = self.record.state.consents.get(dataset)
+        _require((name, shown.dataset) not in self.disposed, "disposed of")
+        self._require_behind(shown)
+        consent = self.record.state.consents.get(shown.dataset)
         withdrawn_at = None if consent is None else consent.withdrawn_at
         _require(withdrawn_at is not None and withdrawn_at <= at, "not withdrawn")
-        self.states[names[0]] = replace(status, state=S.TAINTED, review_since=at + 1, approved_until=0)
+        self.states[name] = replace(status, state=S.TAINTED, review_since=at + 1, approved_until=0)
         return self.record.transact(at)
 
-    def dispose(self, version_id: bytes, dataset: bytes, votes: Sequence[Vote]) -> bytes:
-        status, at = self._known(version_id), self.record.next_time()
+    def dispose(self, shown: Behind, votes: Sequence[Vote]) -> bytes:
+        name, dataset, at = self._first(shown), shown.dataset, self.record.next_time()
+        status = self._known(name)
         _require(status.state is S.TAINTED, "a wrong state")
-        self._counted(votes, status, lambda vote: Disposition(version_id, dataset, *_signed(vote)), at)
-        self.states[version_id] = replace(status, state=S.CANDIDATE, review_since=at + 1)
-        self.disposed.add((version_id, dataset))
+        self._require_behind(shown)
+        self._counted(votes, status, lambda vote: Disposition(name, dataset, *_signed(vote)), at)
+        self.states[name] = replace(status, state=S.CANDIDATE, review_since=at + 1)
+        self.disposed.add((name, dataset))
         return self.record.transact(at)
+
+    def _first(self, shown: Behind) -> bytes:
+        _require(len(shown.path) > 0, "no path")
+        return version_id(self.identity().domain, shown.path[0])
+
+    def _require_behind(self, shown: Behind) -> None:
+        names = [version_id(self.identity().domain, each) for each in shown.path]
+        for child, parent in zip(shown.path, names[1:], strict=False):
+            _require(parent in [edge.parent for edge in child.parents], "a broken path")
+        _require(proves(shown.path[-1].datasets_root, dataset_leaf(shown.dataset), shown.proof), "a wrong proof")
 
     def _counted(self, votes: Sequence[Vote], status: VersionStatus, body: Body, at: int) -> None:
         terms, organisations = self.identity().terms, set[bytes]()

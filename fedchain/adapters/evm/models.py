@@ -16,7 +16,7 @@ from fedchain.adapters.evm.node import Log, Node
 from fedchain.core.digest import ZERO
 from fedchain.core.errors import FormatError, InputError, RejectedTransactionError
 from fedchain.core.messages import CancelApprovals, MoveVersion, RegisterReviewer, RevokeReviewer
-from fedchain.core.releases import Decision, Edge, EdgeKind, LinkRecord, Version, VersionState, Vote
+from fedchain.core.releases import Behind, Decision, Edge, EdgeKind, LinkRecord, Version, VersionState, Vote
 from fedchain.core.signatures import checksum_address
 from fedchain.ports.models import RecordedVersion, ReleaseIdentity, ReleaseTerms, Reviewer, VersionStatus
 from fedchain.ports.signer import Signer
@@ -88,13 +88,13 @@ class EvmModelRegistry:
         """Let reviewers decide; return the transaction hash."""
         return self._send("decide", version_id, int(decision), [astuple(each) for each in votes])
 
-    def taint(self, path: Sequence[Version], dataset: bytes, proof: Sequence[bytes]) -> bytes:
+    def taint(self, shown: Behind) -> bytes:
         """Show that a version descends from a withdrawn dataset; return the transaction hash."""
-        return self._send("taint", [each.fields() for each in path], dataset, list(proof))
+        return self._send("taint", *_shown(shown))
 
-    def dispose(self, version_id: bytes, dataset: bytes, votes: Sequence[Vote]) -> bytes:
+    def dispose(self, shown: Behind, votes: Sequence[Vote]) -> bytes:
         """Record what a quorum decided about a withdrawn dataset; return the transaction hash."""
-        return self._send("dispose", version_id, dataset, [astuple(each) for each in votes])
+        return self._send("dispose", *_shown(shown), [astuple(each) for each in votes])
 
     def _read(self, function: str, *arguments: object) -> Any:  # noqa: ANN401  # what the ABI says
         return self._node.call(self._identity.contract, MODELS, function, *arguments)[0]
@@ -170,6 +170,10 @@ def _terms_at(node: Node, address: bytes) -> ReleaseTerms | None:
         return None
     asked = _challenges_at(node, bytes.fromhex(challenges.removeprefix("0x")))
     return None if asked is None else ReleaseTerms(*asked, quorum, roles)
+
+
+def _shown(shown: Behind) -> tuple[object, ...]:
+    return [each.fields() for each in shown.path], shown.dataset, list(shown.proof)
 
 
 def _record(record: LinkRecord) -> tuple[object, ...]:

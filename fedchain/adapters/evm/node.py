@@ -69,6 +69,11 @@ class Node:
         with translated():
             return int(self._web3.eth.chain_id)
 
+    def time(self) -> int:
+        """Return the second of the newest block: a transaction is tried at it before it is sent."""
+        with translated():
+            return int(self._web3.eth.get_block("latest")["timestamp"])
+
     def code(self, address: bytes) -> bytes:
         """Return the code at an address."""
         with translated():

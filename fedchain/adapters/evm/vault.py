@@ -34,6 +34,10 @@ class EvmRewardVault:
         """Return chain, address and terms."""
         return self._identity
 
+    def time(self) -> int:
+        """Return the time of the newest block, in seconds since 1970."""
+        return self._node.time()
+
     def root(self) -> bytes:
         """Return the root that pays, zero before the first."""
         (root,) = self._node.call(self._identity.contract, VAULT, "root")
