@@ -44,7 +44,7 @@ from fedchain.ports.watcher import (
 from fedchain.wiring.hospitals import Hospital, admit, load, metrics_of, names_of
 from fedchain.wiring.parties import Record, parties_of, written_ledger
 from fedchain.wiring.plans import MODE, check_grants, new_run
-from fedchain.wiring.stores import open_store
+from fedchain.wiring.stores import open_store, written_store
 from fedchain.wiring.trust import write_trust
 from fedchain.workflow.enrolment import enrol
 from fedchain.workflow.planning import local_training, read_plan
@@ -149,7 +149,7 @@ def prepared(config: ExperimentConfig, home: Path, watcher: Watcher, *, fresh: b
             stack.callback(each.database.close)
         applicants = [each.applicant for each in hospitals]
         enrol(record.ledger, record.registry, applicants, SystemClock().now())
-        store = open_store(opened)
+        store = written_store(opened, config.store)
         training = local_training(config, partitions[0].features)
         run = None if fresh else _unfinished(opened, config, store)
         is_resumed = run is not None
