@@ -52,6 +52,11 @@ class Home:
         return self.root / "store"
 
     @property
+    def store_nodes(self) -> Path:
+        """How the nodes of `store=kubo` are reached."""
+        return self.root / "store.json"
+
+    @property
     def chain(self) -> Path:
         """The embedded chain's database."""
         return self.root / "chain" / "chain.sqlite"

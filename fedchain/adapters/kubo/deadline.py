@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from concurrent.futures import TimeoutError as LateError
 from typing import Final, TypeVar
+
+from fedchain.adapters.threads import started
 
 T = TypeVar("T")
 _MOST_LEFT_BEHIND: Final = 8
@@ -36,17 +37,8 @@ class Deadline:
         """
         if not self._free.acquire(timeout=self._limit_s):
             raise DeadlineError(f"{_MOST_LEFT_BEHIND} earlier requests still hang")
-        done: Future[T] = Future()
-
-        def run() -> None:
-            try:
-                done.set_result(call())
-            except BaseException as error:  # noqa: BLE001 - it is raised again by whoever waits
-                done.set_exception(error)
-            finally:
-                self._free.release()
-
-        threading.Thread(target=run, daemon=True).start()
+        done = started(call)
+        done.add_done_callback(lambda _: self._free.release())
         try:
             return done.result(self._limit_s)
         except LateError as error:
