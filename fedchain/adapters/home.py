@@ -42,6 +42,11 @@ class Home:
         return self.root / "keyrings"
 
     @property
+    def erasures(self) -> Path:
+        """What was ordered to be erased, and the receipts of it."""
+        return self.root / "erasures"
+
+    @property
     def store(self) -> Path:
         """The artifacts."""
         return self.root / "store"

@@ -113,6 +113,10 @@ class PrivateStore:
         """See ArtifactStore."""
         return self.inner.has(cid)
 
+    def remove(self, cid: Cid) -> None:
+        """See ArtifactStore; its keys stay in their rings, as other copies may have to be read."""
+        self.inner.remove(cid)
+
     def cids(self) -> Iterator[Cid]:
         """See ArtifactStore."""
         return self.inner.cids()

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fedchain.core.aggregation import RunAll
+from fedchain.core.erasure import SignedDeletion
 from fedchain.core.errors import FormatError, InputError, IntegrityError, LockedArtifactError, MissingArtifactError
 from fedchain.core.lineage import Contribution, DonatedRows, Lineage, LineageRound, Taint, Verdict
 from fedchain.core.record import LinkKind
@@ -44,6 +45,7 @@ class Verifier:
     store: ArtifactStore
     accountant: Accountant
     run_all: RunAll
+    deletions: Sequence[SignedDeletion] = ()
 
     def verify(
         self,
@@ -78,7 +80,7 @@ class Verifier:
         if trust is not None:
             for pinned_run, round_ in audit_trust(links, trust, report).items():
                 pinned[pinned_run] = max(round_, pinned.get(pinned_run, 0))
-        auditor = RoundAuditor(identity, self.store, report, self.run_all)
+        auditor = RoundAuditor(identity, self.store, report, self.run_all, self.deletions)
         audited = [auditor.audit(each) for each in links if run in (None, each.event.link.run)]
         rounds = [each for each in audited if each is not None]
         if run is not None and not audited and not report.findings:
