@@ -47,6 +47,11 @@ class Home:
         return self.root / "signers.toml"
 
     @property
+    def erasures(self) -> Path:
+        """What was ordered to be erased, and the receipts of it."""
+        return self.root / "erasures"
+
+    @property
     def store(self) -> Path:
         """The artifacts."""
         return self.root / "store"

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fedchain.core.aggregation import RunAll
+from fedchain.core.erasure import SignedDeletion
 from fedchain.core.errors import FormatError, InputError, IntegrityError, LockedArtifactError, MissingArtifactError
 from fedchain.core.lineage import Contribution, DonatedRows, Lineage, LineageRound, Release, Taint, Verdict
 from fedchain.core.record import LinkKind
@@ -47,6 +48,7 @@ class Verifier:
     store: ArtifactStore
     accountant: Accountant
     run_all: RunAll
+    deletions: Sequence[SignedDeletion] = ()
     models: ModelRegistry | None = None
     roles: Mapping[int, str] = field(default_factory=dict[int, str])
     """The registry of models, where there is one, and what its roles are called."""
@@ -84,7 +86,7 @@ class Verifier:
         if trust is not None:
             for pinned_run, round_ in audit_trust(links, trust, report).items():
                 pinned[pinned_run] = max(round_, pinned.get(pinned_run, 0))
-        auditor = RoundAuditor(identity, self.store, report, self.run_all)
+        auditor = RoundAuditor(identity, self.store, report, self.run_all, self.deletions)
         audited = [auditor.audit(each) for each in links if run in (None, each.event.link.run)]
         rounds = [each for each in audited if each is not None]
         if run is not None and not audited and not report.findings:
