@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from fedchain.adapters.home import Home
+from fedchain.config import ExperimentConfig, PrivacyConfig, SimulationConfig
 from fedchain.core.cid import Cid
 from fedchain.wiring.confidential import open_artifacts
-from fedchain.config import ExperimentConfig, PrivacyConfig, SimulationConfig
 from fedchain.wiring.runs import runs
 from tests.scenarios.genuine import SMALL, run_quietly
 
