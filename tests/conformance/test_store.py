@@ -53,7 +53,7 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
             replicas = [Replica(str(number), each, is_written=True) for number, each in enumerate(stores)]
             yield Kept(
                 ReplicatedStore(replicas, 2, 60),
-                lambda cid, data: [each.artifacts.__setitem__(cid, data) for each in stores],
+                lambda cid, data: [each.artifacts.update({cid: data}) for each in stores],
                 lambda cid: [each.artifacts.pop(cid) for each in stores],
             )
         case _:

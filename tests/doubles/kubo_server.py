@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import BinaryIO, Final
+from io import BufferedIOBase
+from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from fedchain.adapters.kubo.address import KuboAddress
@@ -269,7 +270,7 @@ def _file_of(handler: BaseHTTPRequestHandler) -> bytes:
     return content[: content.rindex(b"\r\n--" + boundary[1].encode())]
 
 
-def _unchunked(source: BinaryIO) -> bytes:
+def _unchunked(source: BufferedIOBase) -> bytes:
     body = bytearray()
     while size := int(source.readline(), 16):
         body += source.read(size)
