@@ -63,9 +63,13 @@ class StrategyConfig:
 
 @dataclass(frozen=True, slots=True)
 class StoreConfig:
-    """Where artifacts lie: "embedded" is a folder of the home."""
+    """Where artifacts lie: "embedded" is a folder of the home.
+
+    Of a run's models every `snapshot_every`-th is stored whole, the others as what changed since the one before.
+    """
 
     name: Literal["embedded"]
+    snapshot_every: Annotated[int, Ge(1), Le(64)] = 8
 
 
 @dataclass(frozen=True, slots=True)
