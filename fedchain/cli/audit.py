@@ -50,7 +50,7 @@ def document(lineage: Lineage) -> dict[str, object]:
 def not_proven(lineage: Lineage) -> list[str]:
     """Return what the verification leaves open, in words."""
     open_claims = [each.statement for each in lineage.claims if each.level is ClaimLevel.SELF_REPORTED]
-    if lineage.verdict is not Verdict.VERIFIED:
+    if lineage.verdict not in (Verdict.VERIFIED, Verdict.ANCHORED):
         open_claims += _UNPINNED
     if lineage.releases:
         open_claims.append(_RELEASES)
@@ -100,6 +100,13 @@ def show_verdict(screen: Screen, lineage: Lineage, home: Path, pins: Pins) -> No
             screen.line("VERIFIED: nothing was found, and every run is pinned to its last round (exit 0).")
         case Verdict.FINDINGS:
             screen.line("FINDINGS: something above does not hold; do not rely on this record (exit 1).")
+        case Verdict.ANCHORED:
+            screen.line(
+                "ANCHORED, NOT ALL RE-DERIVED: nothing was found and all is pinned, but some of it cannot be opened"
+            )
+            screen.line(
+                "here: no key for it, or it was erased (exit 3). The claims above say what was read and what not."
+            )
         case Verdict.SELF_CONSISTENT:
             screen.line("SELF-CONSISTENT, NOT VERIFIED: no pinned head (exit 3).")
             screen.line(_why(lineage, pins))

@@ -41,7 +41,7 @@ CLAIMS: Final = {
 }
 """Which claim of the verifier stands behind each item. Lifetime totals are recomputed at the end of each run only."""
 
-DONATED: Final = "stored in plain, excluded from training, used to score updates"
+DONATED: Final = "readable for all who verify, excluded from training, used to score updates"
 
 TAINTED: Final = "these rounds' models hold updates of datasets whose consent was withdrawn, or descend from one"
 

@@ -46,6 +46,7 @@ class Verdict(enum.StrEnum):
     """The outcome of an audit, in the words of the command line."""
 
     VERIFIED = "verified against a pinned head"
+    ANCHORED = "anchored against a pinned head: some of it cannot be opened here"
     SELF_CONSISTENT = "self-consistent, but no pinned head"
     FINDINGS = "findings"
 
@@ -64,7 +65,7 @@ class Contribution:
 
 @dataclass(frozen=True, slots=True)
 class DonatedRows:
-    """How many rows a client donated for validation; they lie in the store in plain."""
+    """How many rows a client donated for validation; whoever may verify can read them."""
 
     client: str
     rows: int

@@ -1,12 +1,14 @@
 """The store of artifacts, each under the name that its bytes have (`fedchain.core.cid`).
 
 A name is a promise: whatever comes out of a store has been hashed on the way and has the CID that was asked for.
-Artifacts are only ever added. Erasing means deleting the key of an encrypted artifact, never the artifact.
+The record of a run only ever adds artifacts. What removes one is garbage collection, or an erasure, which destroys the
+keys of an encrypted artifact first: other copies of it may be out of this store's reach.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from fedchain.core.cid import BytesLike, Cid
@@ -53,3 +55,31 @@ class ArtifactStore(Protocol):
     def cids(self) -> Iterator[Cid]:
         """Yield the names of all artifacts, in no particular order."""
         ...
+
+    def remove(self, cid: Cid) -> None:
+        """Forget an artifact, durably: unpin it, or delete it with all that lies beside it; a missing one is no error.
+
+        After a crash in the middle the artifact is whole or missing, and removing it again ends the work. Other
+        artifacts keep the chunks that they share with it.
+        """
+        ...
+
+
+class AuditedStore(ArtifactStore, Protocol):
+    """A store that can be asked for one piece, to see whether it still has what it says."""
+
+    def chunk(self, cid: Cid, choose: Callable[[int], int]) -> bytes:
+        """Return one chunk, verified: the one that `choose` names, from 0, when it is told how many there are.
+
+        Raises the errors of `get`.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One of several stores that keep the same artifacts; one that is not written to is asked where the others fail."""
+
+    name: str
+    store: AuditedStore
+    is_written: bool

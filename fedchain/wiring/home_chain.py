@@ -20,7 +20,7 @@ from fedchain.wiring.parties import kind_of
 
 @dataclass(frozen=True, slots=True)
 class BlockClock:
-    """The time of a chain's newest block, at which a transaction is tried before it is sent: none later may be signed.
+    """The time of a chain's newest block, at which a transaction is tried before it is sent: sign no later one.
 
     The embedded chain's next block takes this machine's time where that is later.
     """

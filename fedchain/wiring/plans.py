@@ -7,7 +7,6 @@ from contextlib import closing
 from pathlib import Path
 
 from fedchain.adapters.datasets.partition import Partition
-from fedchain.adapters.embedded_store import EmbeddedStore
 from fedchain.adapters.home import Home
 from fedchain.adapters.identity import code_digest, env_digest
 from fedchain.adapters.site_database import SiteDatabase
@@ -18,6 +17,7 @@ from fedchain.config import ExperimentConfig
 from fedchain.core.privacy import NO_MECHANISM, SUBSAMPLED_GAUSSIAN, Release
 from fedchain.core.task import LocalTraining
 from fedchain.ports.ledger import LedgerIdentity
+from fedchain.ports.store import ArtifactStore
 from fedchain.wiring.hospitals import Hospital, dataset_of, donations_of, load
 from fedchain.workflow.planning import NewRun, Provenance, forecast, local_training, write_plan
 from fedchain.workflow.run_state import Planned
@@ -82,13 +82,12 @@ def new_run(
     training: LocalTraining,
     identity: LedgerIdentity,
     hospitals: Sequence[Hospital],
-    store: EmbeddedStore,
+    store: ArtifactStore,
 ) -> Planned:
-    """Write the plan of a new run with a random id; return its first journal body."""
-    run = SystemEntropy().secret(32)
+    """Write the plan of a new run; return its first journal body."""
+    salt = SystemEntropy().secret(32)
     initial = models.initial(training.model, training.model_options, config.seed)
     provenance = Provenance(code_digest(), env_digest(), MODE, SystemClock().now())
     applicants = [each.applicant for each in hospitals]
-    new = NewRun(config, identity, run, applicants, training, initial, provenance, donations_of(hospitals))
-    cid = write_plan(new, store)
-    return Planned(run, cid, config.digest())
+    new = NewRun(config, identity, salt, applicants, training, initial, provenance, donations_of(hospitals))
+    return write_plan(new, store)

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fedchain.core.aggregation import RunAll
-from fedchain.core.errors import FormatError, InputError, IntegrityError, MissingArtifactError
+from fedchain.core.erasure import SignedDeletion
+from fedchain.core.errors import FormatError, InputError, IntegrityError, LockedArtifactError, MissingArtifactError
 from fedchain.core.lineage import Contribution, DonatedRows, Lineage, LineageRound, Release, Taint, Verdict
 from fedchain.core.record import LinkKind
 from fedchain.core.rejection import Reason
@@ -32,10 +33,11 @@ from fedchain.workflow.taint import datasets_behind, taints_of, withdrawals
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What a verification gives: the lineage that it tells of, and the rounds behind it."""
+    """What a verification gives: the lineage that it tells of, the rounds behind it, and the CIDs that they name."""
 
     lineage: Lineage
     rounds: tuple[AuditedRound, ...]
+    named: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Verifier:
     store: ArtifactStore
     accountant: Accountant
     run_all: RunAll
+    deletions: Sequence[SignedDeletion] = ()
     models: ModelRegistry | None = None
     roles: Mapping[int, str] = field(default_factory=dict[int, str])
     """The registry of models, where there is one, and what its roles are called."""
@@ -83,7 +86,7 @@ class Verifier:
         if trust is not None:
             for pinned_run, round_ in audit_trust(links, trust, report).items():
                 pinned[pinned_run] = max(round_, pinned.get(pinned_run, 0))
-        auditor = RoundAuditor(identity, self.store, report, self.run_all)
+        auditor = RoundAuditor(identity, self.store, report, self.run_all, self.deletions)
         audited = [auditor.audit(each) for each in links if run in (None, each.event.link.run)]
         rounds = [each for each in audited if each is not None]
         if run is not None and not audited and not report.findings:
@@ -98,7 +101,7 @@ class Verifier:
         verdict = _verdict(links, run, pinned, report)
         shown = _shown(rounds)
         lineage = Lineage(verdict, shown, report.claims(), tuple(report.findings), _pins(pinned), releases)
-        return Audit(lineage, tuple(rounds))
+        return Audit(lineage, tuple(rounds), frozenset(auditor.named))
 
     def _audit_validation(self, rounds: Sequence[AuditedRound], named: set[str], report: Report) -> None:
         for run, terms in paying_runs(rounds):
@@ -107,6 +110,8 @@ class Verifier:
                 read_validation(run, terms, self.store)
             except (IntegrityError, FormatError, MissingArtifactError) as error:
                 report.fails("validation", run=run.run, round_=1, expected="the donated rows of the run", got=error)
+            except LockedArtifactError:
+                report.holds("unopened record")
             else:
                 report.holds("validation")
 
@@ -117,6 +122,8 @@ class Verifier:
             try:
                 for _ in self.store.chunks(cid):
                     pass
+            except LockedArtifactError:  # nobody here can read it; its bytes were verified before that was said
+                report.holds("artifact")
             except IntegrityError as error:
                 report.fails("artifact", run=b"", round_=0, expected=cid.text, got=error)
             else:
@@ -126,9 +133,10 @@ class Verifier:
 def _verdict(links: Sequence[ChainedLink], run: bytes | None, pinned: dict[bytes, int], report: Report) -> Verdict:
     if report.findings:
         return Verdict.FINDINGS
+    pinned_verdict = Verdict.VERIFIED if report.is_open else Verdict.ANCHORED
     newest = {each.event.link.run: each.event.link.round for each in links if run in (None, each.event.link.run)}
     is_pinned = bool(newest) and all(pinned.get(each, 0) >= round_ for each, round_ in newest.items())
-    return Verdict.VERIFIED if is_pinned else Verdict.SELF_CONSISTENT
+    return pinned_verdict if is_pinned else Verdict.SELF_CONSISTENT
 
 
 def _pins(pinned: dict[bytes, int]) -> tuple[str, ...]:

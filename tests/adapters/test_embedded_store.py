@@ -5,7 +5,7 @@ import resource
 import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -205,3 +205,31 @@ def test_a_put_does_not_sweep_what_another_writer_is_writing(root: Path, store: 
         yield LARGE[CHUNK_BYTES:]
 
     assert store.get(store.put_stream(parts())) == LARGE
+
+
+def test_removals_and_puts_of_one_artifact_leave_it_whole_or_missing(root: Path) -> None:
+    def work(number: int) -> None:
+        store = EmbeddedStore(root)
+        if number % 2:
+            store.put(LARGE)
+        else:
+            store.remove(cid_of(LARGE))
+        with suppress(MissingArtifactError):
+            assert store.get(cid_of(LARGE)) == LARGE
+
+    with ThreadPoolExecutor(4) as workers:
+        list(workers.map(work, range(40)))
+    assert_is_sound(root)
+
+
+def test_an_artifact_can_be_removed_while_another_is_being_put(root: Path, store: EmbeddedStore) -> None:
+    cid = store.put(b"first")
+
+    def parts() -> Iterator[bytes]:
+        yield LARGE[:CHUNK_BYTES]
+        EmbeddedStore(root).remove(cid)
+        yield LARGE[CHUNK_BYTES:]
+
+    assert list(store.cids()) == [cid]
+    assert store.get(store.put_stream(parts())) == LARGE
+    assert not store.has(cid)

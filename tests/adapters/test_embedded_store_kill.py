@@ -1,4 +1,4 @@
-"""A putting process is killed: at each of its calls to the system in turn, and at random moments."""
+"""A putting or removing process is killed: at each of its calls to the system in turn, and at random moments."""
 
 from __future__ import annotations
 
@@ -36,6 +36,9 @@ def kill(event, arguments):
 sys.addaudithook(kill)
 store.put(data)
 """
+REMOVE = PUT.replace("store.put(data)", "store.remove(cid_of(data))").replace(
+    "from random", "from fedchain.core.cid import cid_of\nfrom random"
+)
 
 PUT_FOR_EVER = """
 import sys
@@ -49,9 +52,9 @@ while True:
 """
 
 
-def killed_at(step: int, root: Path) -> bool:
+def killed_at(step: int, root: Path, program: str = PUT) -> bool:
     """Put LARGE in a process that dies just before its n-th call to the system; False if it has fewer."""
-    done = subprocess.run([sys.executable, "-c", PUT, str(root), str(step)], cwd=REPOSITORY, check=False)
+    done = subprocess.run([sys.executable, "-c", program, str(root), str(step)], cwd=REPOSITORY, check=False)
     assert done.returncode in {0, -9}
     return done.returncode == -9
 
@@ -67,6 +70,22 @@ def test_a_put_killed_at_any_step_leaves_all_or_nothing(tmp_path: Path) -> None:
         assert store.get(kept) == b"put before"
         assert_is_sound(root)
         assert store.get(store.put(LARGE)) == LARGE
+        if not was_killed:
+            break
+    assert step > 10
+    assert seen == {True, False}
+
+
+def test_a_removal_killed_at_any_step_leaves_all_or_nothing(tmp_path: Path) -> None:
+    seen: set[bool] = set()
+    for step in count(1):
+        root = tmp_path / str(step)
+        cid = EmbeddedStore(root).put(LARGE)
+        was_killed = killed_at(step, root, REMOVE)
+        seen.add(EmbeddedStore(root).has(cid))
+        assert_is_sound(root)
+        EmbeddedStore(root).remove(cid)
+        assert [path.name for path in root.glob(f"*/{cid}*")] == []
         if not was_killed:
             break
     assert step > 10

@@ -146,7 +146,7 @@ def test_donated_rows_are_called_so_and_shown_by_client() -> None:
     outcome = replace(UNPINNED, rounds=(paying,))
     _, text = told(outcome)
     assert "Donated rows" in text
-    assert "stored in plain, excluded from training" in text
+    assert "readable for all who verify, excluded from training" in text
     (shown,) = cast("list[dict[str, object]]", document(outcome)["lineage"])
     assert shown["donated"] == {f"0x{'aa' * 20}": 20, f"0x{'bb' * 20}": 3}
     assert "Donated" not in told(UNPINNED)[1]

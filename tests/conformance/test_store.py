@@ -12,9 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fedchain.adapters.embedded_store import EmbeddedStore
+from fedchain.adapters.kubo.store import KuboStore
+from fedchain.adapters.replicated_store import ReplicatedStore
 from fedchain.core.cid import CHUNK_BYTES, DAG_PB, RAW, Cid, cid_of
 from fedchain.core.errors import IntegrityError, MissingArtifactError
-from fedchain.ports.store import ArtifactStore
+from fedchain.ports.store import ArtifactStore, Replica
+from tests.doubles.daemon import Daemon
+from tests.doubles.kubo_server import kubo_server
 from tests.doubles.store import MemoryStore
 
 SIZES = [0, 1, 1000, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES, 3 * CHUNK_BYTES + 7]
@@ -29,19 +33,36 @@ class Kept:
     lose: Callable[[Cid], object]
 
 
-@pytest.fixture(params=["memory", "embedded"])
-def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Kept:
+@pytest.fixture(
+    params=["memory", "embedded", "server double", "replicated", pytest.param("daemon", marks=pytest.mark.slow)]
+)
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
     match request.param:
         case "memory":
             memory = MemoryStore()
-            return Kept(memory, memory.artifacts.__setitem__, memory.artifacts.pop)
+            yield Kept(memory, memory.artifacts.__setitem__, memory.artifacts.pop)
+        case "daemon":
+            node: Daemon = request.getfixturevalue("ipfs")
+            node.forget_all()
+            yield Kept(KuboStore(node.node()), node.forge, node.forget)
+        case "server double":
+            with kubo_server() as server:
+                yield Kept(server.store(), server.forge, lambda cid: server.pins.discard(cid.text))
+        case "replicated":
+            stores = [MemoryStore() for _ in range(3)]
+            replicas = [Replica(str(number), each, is_written=True) for number, each in enumerate(stores)]
+            yield Kept(
+                ReplicatedStore(replicas, 2, 60),
+                lambda cid, data: [each.artifacts.update({cid: data}) for each in stores],
+                lambda cid: [each.artifacts.pop(cid) for each in stores],
+            )
         case _:
             root = tmp_path / "store"
 
             def path(cid: Cid) -> Path:
                 return next(root.glob(f"*/{cid}"))
 
-            return Kept(
+            yield Kept(
                 EmbeddedStore(root),
                 lambda cid, data: path(cid).write_bytes(data),
                 lambda cid: path(cid).unlink(),
@@ -179,3 +200,36 @@ def test_a_stream_that_breaks_off_leaves_nothing(kept: Kept) -> None:
     with pytest.raises(SourceLostError):
         kept.store.put_stream(breaking())
     assert list(kept.store.cids()) == []
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_removed_artifact_is_missing_until_it_is_put_again(kept: Kept, size: int) -> None:
+    data = bytes(size)
+    cid = kept.store.put(data)
+    kept.store.remove(cid)
+    assert not kept.store.has(cid)
+    assert list(kept.store.cids()) == []
+    with pytest.raises(MissingArtifactError, match=cid.text):
+        kept.store.get(cid)
+    kept.store.remove(cid)
+    assert kept.store.get(kept.store.put(data)) == data
+
+
+@pytest.mark.parametrize("codec", [RAW, DAG_PB])
+def test_removing_what_is_missing_or_damaged_is_no_error(kept: Kept, codec: int) -> None:
+    kept.store.remove(Cid(codec, bytes(32)))
+    cid = kept.store.put(b"soon damaged")
+    kept.forge(cid, b"damaged")
+    kept.store.remove(cid)
+    kept.store.remove(Cid(codec, bytes(32)))
+    assert list(kept.store.cids()) == []
+
+
+def test_what_is_left_keeps_the_chunks_that_it_shares_with_what_is_removed(kept: Kept) -> None:
+    longer = Random(3).randbytes(2 * CHUNK_BYTES)
+    chunk = longer[:CHUNK_BYTES]
+    cids = [kept.store.put(data) for data in (longer, chunk, longer + b"more")]
+    kept.store.remove(cids[0])
+    assert set(kept.store.cids()) == set(cids[1:])
+    assert kept.store.get(cids[1]) == chunk
+    assert kept.store.get(cids[2]) == longer + b"more"

@@ -119,6 +119,11 @@ class MortalStore:
     def cids(self) -> Iterator[Cid]:
         return self.store.cids()
 
+    def remove(self, cid: Cid) -> None:
+        self.power.pass_moment("before remove")
+        self.store.remove(cid)
+        self.power.pass_moment("after remove")
+
 
 @dataclass(frozen=True, slots=True)
 class MortalLedger:

@@ -29,7 +29,9 @@ Change = Callable[[ReleaseStep], ReleaseStep | None]
 
 def verify(desk: Desk) -> Lineage:
     new = desk.new
-    return Verifier(new.ledger, new.store, AddingAccountant(), serially, desk.models, ROLES).audit().lineage
+    return (
+        Verifier(new.ledger, new.store, AddingAccountant(), serially, models=desk.models, roles=ROLES).audit().lineage
+    )
 
 
 def approve(desk: Desk) -> None:
@@ -89,7 +91,7 @@ def test_votes_that_no_transaction_shows_leave_the_decision_anchored_only() -> N
 def test_no_release_is_told_where_only_one_run_is_verified() -> None:
     desk = whole()
     run = desk.new.links()[0].link.run
-    verifier = Verifier(desk.new.ledger, desk.new.store, AddingAccountant(), serially, desk.models, ROLES)
+    verifier = Verifier(desk.new.ledger, desk.new.store, AddingAccountant(), serially, models=desk.models, roles=ROLES)
     assert verifier.audit(run=run).lineage.releases == ()
 
 
