@@ -76,7 +76,7 @@ def test_a_keystore_is_opened_by_a_file_a_variable_or_a_credential(
         signer = parties_of(home).aggregator
         assert signer.address == address  # without a password
         if "file" not in line:
-            with pytest.raises(InputError, match="no password in|no credential"):
+            with pytest.raises(InputError, match=r"no password in|no credential"):
                 signer.sign(DIGEST)
         monkeypatch.setenv("PASSWORD_OF", PASSWORD)
         monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(password.parent))
