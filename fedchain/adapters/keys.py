@@ -48,11 +48,21 @@ def make_signer(keys: Path, role: str, name: str, entropy: Entropy) -> FileSigne
     Raises:
         InputError: if the file cannot be written or read, others may read it, or it holds no key.
     """
+    make_secret(keys, role, name, entropy)
+    return read_signer(key_path(keys, role, name))
+
+
+def make_secret(keys: Path, role: str, name: str, entropy: Entropy) -> bytes:
+    """Read the 32 secret bytes of `role` and `name`, drawing them first if there are none; see `make_signer`.
+
+    Raises:
+        InputError: as `make_signer`.
+    """
     path = key_path(keys, role, name)
     if not path.exists():
         make_folder(path.parent)
         create_file(path, entropy.secret(DIGEST_SIZE).hex().encode() + b"\n")
-    return read_signer(path)
+    return read_secret(path)
 
 
 def successor_path(keys: Path, role: str, name: str) -> Path:
@@ -90,10 +100,23 @@ def succeed(keys: Path, role: str, name: str) -> None:
 
 
 def read_signer(path: Path) -> FileSigner:
-    """Read a key from its file.
+    """Read a signing key from its file.
 
     Raises:
         InputError: if there is none, it cannot be read, others may read it, or it holds no key.
+    """
+    secret = read_secret(path)
+    try:
+        return FileSigner(signatures.address_of(secret), secret)
+    except ValueError as error:  # zero, or beyond the order of the curve
+        raise _no_key(path) from error
+
+
+def read_secret(path: Path) -> bytes:
+    """Read the 32 secret bytes in a key's file.
+
+    Raises:
+        InputError: as `read_signer`.
     """
     with explained(path), path.open("rb") as file:
         mode = stat.S_IMODE(path.stat().st_mode)
@@ -107,11 +130,7 @@ def read_signer(path: Path) -> FileSigner:
         )
     if not _HEX_KEY.fullmatch(text):
         raise _no_key(path)
-    secret = bytes.fromhex(text.decode().strip())
-    try:
-        return FileSigner(signatures.address_of(secret), secret)
-    except ValueError as error:  # zero, or beyond the order of the curve
-        raise _no_key(path) from error
+    return bytes.fromhex(text.decode().strip())
 
 
 def _no_key(path: Path) -> FormatError:

@@ -72,8 +72,10 @@ VERBS: Final[tuple[Verb, ...]] = (
     Shipped("rewards", "show what was earned, and have it paid"),
     Shipped("registry", "show who may take part, and change a site's entry"),
     Shipped("model", "approve models, and show their versions"),
+    Shipped("erase", "destroy the keys of a round's updates"),
+    Shipped("challenge", "hold people to what they signed"),
     Shipped("ledger", "show where the record is kept, prove a head"),
-    Shipped("store", "keep house among the artifacts"),
+    Shipped("store", "move, check and keep house among the artifacts"),
     Shipped("audit", "hold the evidence of a model, release it", "holds"),
 )
 

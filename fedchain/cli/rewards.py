@@ -25,7 +25,7 @@ from fedchain.workflow.summary import RewardOverview
 TEXT = """\
 Shows what every client has earned with its updates, can claim now, and was paid. The whole record is verified first,
 exactly as by `fedchain verify`; then every score is recomputed: how many pairs of donated rows the model of a round
-ranks right, less how many without the update. Donated rows are stored in plain, and no hospital trains on its own.
+ranks right, less how many without the update. All who verify can read donated rows; no hospital trains on its own.
 
 A payment takes three steps, each of which can be repeated at any time and does only what is missing:
 

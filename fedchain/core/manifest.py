@@ -46,7 +46,7 @@ class TensorShape:
 
 @dataclass(frozen=True, slots=True)
 class Donor:
-    """A client that donates rows for validation: they lie in the store in plain, and it does not train on them."""
+    """A client that donates rows for validation: whoever may verify can read them, and it does not train on them."""
 
     client: bytes
     rows: int

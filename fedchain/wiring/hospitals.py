@@ -27,6 +27,7 @@ from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.task import LocalTraining
 from fedchain.core.tensors import decode
 from fedchain.ports.ledger import LedgerIdentity
+from fedchain.ports.payloads import PayloadWriter
 from fedchain.wiring.organisations import organisation_of
 from fedchain.workflow.enrolment import Applicant
 from fedchain.workflow.planning import Donation
@@ -60,7 +61,9 @@ def dataset_of(partition: Partition, state: SiteDatabase) -> bytes:
     return commitment("dataset-commit", state.salt(partition.card.name), partition.card.digest())
 
 
-def admit(partition: Partition, home: Home, identity: LedgerIdentity, aggregator: bytes) -> Hospital:
+def admit(
+    partition: Partition, home: Home, identity: LedgerIdentity, aggregator: bytes, payloads: PayloadWriter
+) -> Hospital:
     """Return a hospital with its keys and state, made at first use."""
     entropy = SystemEntropy()
     admin = make_signer(home.keys, "site", partition.name, entropy)
@@ -87,6 +90,7 @@ def admit(partition: Partition, home: Home, identity: LedgerIdentity, aggregator
         accountant=PrvAccountant(),
         clock=SystemClock(),
         entropy=entropy,
+        payloads=payloads,
     )
     return Hospital(partition, applicant, site, state)
 

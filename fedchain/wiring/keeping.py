@@ -40,6 +40,8 @@ from fedchain.core.retention import (
 from fedchain.ports.journal import Entry
 from fedchain.ports.ledger import LinkEvent
 from fedchain.ports.models import VersionStatus
+from fedchain.ports.store import ArtifactStore
+from fedchain.wiring.confidential import open_artifacts
 from fedchain.wiring.models import read_models
 from fedchain.wiring.parties import read_ledger
 from fedchain.wiring.vault import read_vault
@@ -71,7 +73,7 @@ def collect(home: Path, *, is_dry: bool) -> Collected:
             stack.enter_context(locked(opened))
         policy, now = read_policy(opened), SystemClock().now()
         links, store = _links(opened), EmbeddedStore(opened.store)
-        marks = marks_of(store, _anchors(opened, links))
+        marks = marks_of(open_artifacts(opened), _anchors(opened, links))
         marks.require_complete()
         terms = Terms(policy, _held(opened, links, policy, now), now)
         removed, kept = _removable(opened, marks, terms)
@@ -93,7 +95,7 @@ def scrub(home: Path) -> tuple[StoreFlaw, ...]:
     opened = open_home(home)
     policy, now = read_policy(opened), SystemClock().now()
     links, store = _links(opened), EmbeddedStore(opened.store)
-    marks = marks_of(store, _anchors(opened, links))
+    marks = marks_of(open_artifacts(opened), _anchors(opened, links))
     terms = Terms(policy, _held(opened, links, policy, now), now)
     found = [
         StoreFlaw(each.flaw.value, each.path, each.detail, _needs(marks, each.cid), each.flaw in _FAULTS)
@@ -165,7 +167,7 @@ def _row(hold_: Hold) -> HeldModel:
 def _round_of(home: Home, model: str) -> Hold:
     """Return the hold, without a decision yet, of a run's newest model or of the model with this digest or CID."""
     wanted = model.removeprefix("0x")
-    store = EmbeddedStore(home.store)
+    store = open_artifacts(home)
     sealed = [each.link for each in _links(home) if each.link.kind is LinkKind.SEALED]
     found = [each for each in sealed if wanted in (each.run.hex(), each.model_digest.hex())]
     if not found and wanted.startswith("b"):
@@ -178,7 +180,7 @@ def _round_of(home: Home, model: str) -> Hold:
     return Hold(HOLD_FORMAT, found[-1].run, found[-1].round, found[-1].model_digest, ())
 
 
-def _model_cid(store: EmbeddedStore, manifest_digest: bytes) -> str:
+def _model_cid(store: ArtifactStore, manifest_digest: bytes) -> str:
     cid = next((cid for codec in (RAW, DAG_PB) if store.has(cid := Cid(codec, manifest_digest))), None)
     return "" if cid is None else document.from_bytes(RoundManifest, store.get(cid)).model.cid
 
@@ -217,15 +219,17 @@ def _digests(home: Home) -> Iterator[bytes]:
     with read_vault(home) as vault:
         yield from () if vault is None else (each.report for each in vault.proposals())
     with read_models(home) as models:
-        yield from () if models is None else (each.version.bundle for each in models.versions())
+        yield from () if models is None else (each.version.bundle for each in models.registry.versions())
 
 
 def _held(home: Home, links: list[LinkEvent], policy: RetentionPolicy, now: int) -> list[Held]:
     found = [Held(each.run, each.round) for each in read_holds(home) if each.is_held]
     rounds = {each.round_hash: Held(each.link.run, each.link.round) for each in links}
     with read_models(home) as models:
-        for each in () if models is None else models.versions():
-            status = models.status(each.version_id)
+        if models is None:
+            return found
+        for each in models.registry.versions():
+            status = models.registry.status(each.version_id)
             if each.version.round_hash in rounds and _is_in_its_life(status, policy, now):
                 found.append(rounds[each.version.round_hash])
     return found

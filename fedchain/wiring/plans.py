@@ -7,7 +7,6 @@ from contextlib import closing
 from pathlib import Path
 
 from fedchain.adapters.datasets.partition import Partition
-from fedchain.adapters.embedded_store import EmbeddedStore
 from fedchain.adapters.home import Home
 from fedchain.adapters.identity import code_digest, env_digest
 from fedchain.adapters.site_database import SiteDatabase
@@ -18,6 +17,7 @@ from fedchain.config import ExperimentConfig
 from fedchain.core.privacy import NO_MECHANISM, SUBSAMPLED_GAUSSIAN, Release
 from fedchain.core.task import LocalTraining
 from fedchain.ports.ledger import LedgerIdentity
+from fedchain.ports.store import ArtifactStore
 from fedchain.wiring.hospitals import Hospital, dataset_of, donations_of, load
 from fedchain.workflow.planning import NewRun, Provenance, forecast, local_training, write_plan
 from fedchain.workflow.run_state import Planned
@@ -82,7 +82,7 @@ def new_run(
     training: LocalTraining,
     identity: LedgerIdentity,
     hospitals: Sequence[Hospital],
-    store: EmbeddedStore,
+    store: ArtifactStore,
 ) -> Planned:
     """Write the plan of a new run; return its first journal body."""
     salt = SystemEntropy().secret(32)

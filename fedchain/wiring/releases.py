@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from fedchain.adapters.embedded_store import EmbeddedStore
 from fedchain.adapters.files import explained
 from fedchain.adapters.home import Home, locked, open_home, plain_name
 from fedchain.adapters.keys import FileSigner, key_path, make_signer, read_signer
@@ -20,6 +19,7 @@ from fedchain.core.errors import InputError, PolicyError
 from fedchain.core.releases import Decision, Edge, EdgeKind, LinkRecord, Version, VersionState, Vote, datasets_tree
 from fedchain.ports.models import ModelRegistry
 from fedchain.wiring.ballot_box import BallotBox, boxes_of
+from fedchain.wiring.confidential import open_artifacts
 from fedchain.wiring.home_chain import require_chain
 from fedchain.wiring.models import NEEDS, ROLES, OpenModels, read_models, written_models
 from fedchain.wiring.parties import parties_of, read_ledger, site_names
@@ -270,4 +270,4 @@ def _voter(home: Home, name: str, evidence: Path | None) -> Voter:
         return Voter(name, read_signer(path), ZERO)
     with explained(evidence):
         report = evidence.read_bytes()
-    return Voter(name, read_signer(path), EmbeddedStore(home.store).put(report).digest)
+    return Voter(name, read_signer(path), open_artifacts(home, "reviewers").put(report).digest)

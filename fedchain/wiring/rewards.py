@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from fedchain.adapters.embedded_store import EmbeddedStore
 from fedchain.adapters.home import Home, locked, open_home
 from fedchain.adapters.keys import key_path, read_signer
 from fedchain.adapters.system import SystemClock
@@ -26,6 +25,8 @@ from fedchain.core.rewards import RewardHistory
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.ports.rewards import RewardVault
 from fedchain.ports.signer import Signer
+from fedchain.ports.store import ArtifactStore
+from fedchain.wiring.confidential import open_artifacts
 from fedchain.wiring.parties import Parties, parties_of, read_ledger, site_names
 from fedchain.wiring.record import audit
 from fedchain.wiring.vault import ensure_vault, read_vault, terms_of, written_vault
@@ -157,7 +158,7 @@ def _acted(home: Home, found: _Rederived, sender: Signer, announce: Announce, ac
 
 
 def _payout(home: Home, vault: RewardVault, history: RewardHistory, announce: Announce) -> Payout:
-    return Payout(vault, history, EmbeddedStore(home.store), SystemClock(), announce)
+    return Payout(vault, history, open_artifacts(home), SystemClock(), announce)
 
 
 def _say_nothing(_: Order) -> None:
@@ -178,13 +179,13 @@ def _rederived(home: Home, heads: Sequence[str], trust: Path | None) -> _Rederiv
     with read_ledger(home) as ledger:
         identity = ledger.identity()
     audited = audit(home, run=None, heads=heads, trust=trust, scrub=False)
-    store = EmbeddedStore(home.store)
+    store = open_artifacts(home)
     rounds = () if audited.lineage.verdict is Verdict.FINDINGS else audited.rounds
     history = rederive_rewards(identity, paid_rounds(rounds), store, run_all_on(1))
     return _Rederived(audited.lineage, identity, history, _agreed(rounds, store))
 
 
-def _agreed(rounds: Sequence[AuditedRound], store: EmbeddedStore) -> RewardsConfig | None:
+def _agreed(rounds: Sequence[AuditedRound], store: ArtifactStore) -> RewardsConfig | None:
     """Return what the runs of a federation agree to be paid in.
 
     Raises:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fedchain.adapters.embedded_store import EmbeddedStore
 from fedchain.adapters.home import Home, open_home
 from fedchain.adapters.journal_file import read_journal
 from fedchain.core import document
 from fedchain.core.cid import Cid
 from fedchain.core.errors import FedchainError
 from fedchain.core.manifest import RunManifest
+from fedchain.ports.store import ArtifactStore
+from fedchain.wiring.confidential import open_artifacts
 from fedchain.workflow.run_state import RunState
 from fedchain.workflow.summarise import row_of
 from fedchain.workflow.summary import RunRow
@@ -23,13 +24,13 @@ def runs(home: Path) -> tuple[RunRow, ...]:
         InputError: if there is no home.
     """
     opened = open_home(home)
-    store = EmbeddedStore(opened.store)
+    store = open_artifacts(opened)
     names = sorted(each.name for each in opened.runs.iterdir()) if opened.runs.is_dir() else []
     rows = [row for name in names if (row := _row(opened, store, name)) is not None]
     return tuple(sorted(rows, key=lambda row: (row.created_at, row.run)))
 
 
-def _row(home: Home, store: EmbeddedStore, name: str) -> RunRow | None:
+def _row(home: Home, store: ArtifactStore, name: str) -> RunRow | None:
     try:
         state = RunState.replay(read_journal(home.journal(name)))
         if state.planned is None:

@@ -16,7 +16,6 @@ from flwr.app import Context, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
-from fedchain.adapters.embedded_store import EmbeddedStore
 from fedchain.adapters.home import Home, create_home, locked
 from fedchain.adapters.identity import code_digest, env_digest
 from fedchain.adapters.journal_file import FileJournal, read_journal
@@ -30,6 +29,7 @@ from fedchain.core.cid import Cid
 from fedchain.core.task import LocalTraining
 from fedchain.ports.clock import Clock
 from fedchain.ports.cohort import Cohort
+from fedchain.ports.store import ArtifactStore
 from fedchain.ports.watcher import (
     Evaluated,
     Event,
@@ -41,11 +41,14 @@ from fedchain.ports.watcher import (
     UpdateAdmitted,
     Watcher,
 )
+from fedchain.wiring.confidential import open_artifacts, open_confidential
 from fedchain.wiring.hospitals import Hospital, admit, load, metrics_of, names_of
 from fedchain.wiring.parties import Record, parties_of, written_ledger
 from fedchain.wiring.plans import MODE, check_grants, new_run
+from fedchain.wiring.stores import written_store
 from fedchain.wiring.trust import write_trust
 from fedchain.workflow.enrolment import enrol
+from fedchain.workflow.model_series import ModelSeries
 from fedchain.workflow.planning import local_training, read_plan
 from fedchain.workflow.resealing import reseal
 from fedchain.workflow.rewards import rederive_rewards, rounds_of
@@ -98,7 +101,7 @@ class Simulation:
         state = RunState.replay(read_journal(self.home.journal(run.hex())))
         model = state.last_model or self.plan.manifest.initial_model
         names = names_of(self.hospitals)
-        store = EmbeddedStore(self.home.store)
+        store = open_artifacts(self.home, "aggregator")
         return RunSummary(
             run="0x" + run.hex(),
             federation="0x" + self.plan.manifest.federation.hex(),
@@ -108,7 +111,9 @@ class Simulation:
             model_cid=model.cid,
             model_digest="0x" + model.digest.hex(),
             ledger_head=ledger_head(state),
-            metrics=metrics_of(store.get(Cid.parse(model.cid)), self.plan.manifest.training, self.hospitals),
+            metrics=metrics_of(
+                ModelSeries(store).get(Cid.parse(model.cid)), self.plan.manifest.training, self.hospitals
+            ),
             privacy=privacy_of(state, self.plan.policies, names),
             rejections=rejections_of(state.refused, names),
             rewards=self._rewards(state, store, names),
@@ -117,7 +122,7 @@ class Simulation:
             trust_file=str(self.home.trust),
         )
 
-    def _rewards(self, state: RunState, store: EmbeddedStore, names: Mapping[bytes, str]) -> tuple[RewardSummary, ...]:
+    def _rewards(self, state: RunState, store: ArtifactStore, names: Mapping[bytes, str]) -> tuple[RewardSummary, ...]:
         run = self.plan.manifest
         if run.rewards is None:
             return ()
@@ -141,14 +146,17 @@ def prepared(config: ExperimentConfig, home: Path, watcher: Watcher, *, fresh: b
         stack.enter_context(locked(opened))
         parties = parties_of(opened)
         record = stack.enter_context(written_ledger(opened, parties, config.ledger))
+        written_store(opened, config.store)  # from here on the home knows where artifacts are kept
+        confidential = open_confidential(opened, config.encryption)
+        store, identity = confidential.store, record.ledger.identity()
         hospitals = tuple(
-            admit(each, opened, record.ledger.identity(), parties.aggregator.address) for each in partitions
+            admit(each, opened, identity, parties.aggregator.address, confidential.writer_of(each.name))
+            for each in partitions
         )
         for each in hospitals:
             stack.callback(each.database.close)
         applicants = [each.applicant for each in hospitals]
         enrol(record.ledger, record.registry, applicants, SystemClock().now())
-        store = EmbeddedStore(opened.store)
         training = local_training(config, partitions[0].features)
         run = None if fresh else _unfinished(opened, config, store)
         is_resumed = run is not None
@@ -180,6 +188,8 @@ def prepared(config: ExperimentConfig, home: Path, watcher: Watcher, *, fresh: b
                 PrvAccountant(),
                 run_all_on(config.strategy.aggregation_threads),
                 lambda state: write_trust(opened, record.ledger.identity(), pins_of(state)),
+                confidential.payloads,
+                snapshot_every=config.store.snapshot_every,
             ),
             is_resumed,
             started,
@@ -187,7 +197,7 @@ def prepared(config: ExperimentConfig, home: Path, watcher: Watcher, *, fresh: b
         )
 
 
-def _unfinished(home: Home, config: ExperimentConfig, store: EmbeddedStore) -> bytes | None:
+def _unfinished(home: Home, config: ExperimentConfig, store: ArtifactStore) -> bytes | None:
     """Return the newest unfinished run of this configuration, made by this very code, or None."""
     found: list[tuple[int, bytes]] = []
     for folder in sorted(home.runs.iterdir()) if home.runs.is_dir() else []:
@@ -216,11 +226,11 @@ def _journal(home: Home, run: bytes) -> Iterator[FileJournal]:
 
 @contextmanager
 def _watched(
-    home: Home, training: LocalTraining, hospitals: tuple[Hospital, ...], store: EmbeddedStore, watcher: Watcher
+    home: Home, training: LocalTraining, hospitals: tuple[Hospital, ...], store: ArtifactStore, watcher: Watcher
 ) -> Iterator[Watcher]:
     """Give a watcher that names hospitals, evaluates each new model, and feeds both the display and the tracker."""
     names = {address.hex(): name for address, name in names_of(hospitals).items()}
-    uri = tracking_uri(home.mlflow, os.environ)
+    uri, models = tracking_uri(home.mlflow, os.environ), ModelSeries(store)
     with tracked(home.mlflow, uri, lambda line: watcher(Notice(line))) as tracker:
 
         def watch(event: Event) -> None:
@@ -228,7 +238,7 @@ def _watched(
             for each in (watcher, tracker):
                 each(named)
             if isinstance(event, RoundEnded) and not event.abort_reason:
-                model = store.get(Cid.parse(event.model_cid))
+                model = models.get(Cid.parse(event.model_cid))
                 watch(Evaluated(event.round, metrics_of(model, training, hospitals)))
 
         yield watch

@@ -12,6 +12,7 @@ from fedchain.config import ExperimentConfig, decimal_text
 from fedchain.core import document
 from fedchain.core.aggregation import MAX_TOTAL_WEIGHT
 from fedchain.core.cid import Cid
+from fedchain.core.encryption import HPKE_AES_256_GCM, NO_ENCRYPTION
 from fedchain.core.errors import InputError, PolicyError
 from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.manifest import (
@@ -64,9 +65,14 @@ def local_training(config: ExperimentConfig, inputs: int) -> LocalTraining:
     )
 
 
+def payload_encryption(config: ExperimentConfig) -> str:
+    """Return how payloads are kept, as the run's manifest has it."""
+    return HPKE_AES_256_GCM if config.encryption.mode == "on" else NO_ENCRYPTION
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Donation:
-    """Rows (n, features) and labels (n,) of 0 and 1 that a client donates for validation, in plain."""
+    """Rows (n, features) and labels (n,) of 0 and 1 that a client donates: all who verify can read them."""
 
     client: bytes
     rows: npt.NDArray[np.float32]
@@ -120,7 +126,7 @@ def write_plan(new: NewRun, store: ArtifactStore) -> Planned:
         training=new.training,
         cohort=tuple(_member(each, store) for each in sorted(new.applicants, key=lambda each: each.device)),
         mode=new.provenance.mode,
-        payload_encryption="none",
+        payload_encryption=payload_encryption(config),
         rewards=_terms(new, encoding, store),
         created_at=new.provenance.created_at,
     )
@@ -152,7 +158,7 @@ def _terms(new: NewRun, encoding: FixedPoint, store: ArtifactStore) -> RewardTer
     for each in donations:
         if not policies[each.client].allows_unprotected:
             raise PolicyError(
-                f"the policy of {policies[each.client].dataset_name} lets no row leave in plain",
+                f"the policy of {policies[each.client].dataset_name} lets no row leave",
                 expected="no donated rows", got=each.labels.size, remedy="choose rewards=off",
             )  # fmt: skip
     rows = validation_set(donations, encoding)

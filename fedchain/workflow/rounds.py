@@ -17,17 +17,18 @@ from fedchain.core.eip712 import signing_digest
 from fedchain.core.envelope import Envelope
 from fedchain.core.errors import InputError, PolicyError
 from fedchain.core.fixedpoint import FixedPoint
-from fedchain.core.manifest import ROUND_FORMAT, AcceptedUpdate, ArtifactRef, RejectedReply, RoundManifest, RunManifest
+from fedchain.core.manifest import ROUND_FORMAT, AcceptedUpdate, RejectedReply, RoundManifest, RunManifest
 from fedchain.core.messages import InclusionPromise
 from fedchain.core.policy import DataPolicy
 from fedchain.core.record import LinkKind
 from fedchain.core.rejection import Reason
 from fedchain.core.task import SignedPromise, Task, leaf_of
-from fedchain.core.tensors import decode, encode, model_digest
+from fedchain.core.tensors import decode, encode
 from fedchain.ports.clock import Clock
 from fedchain.ports.cohort import Cohort, Reply
 from fedchain.ports.journal import Journal
 from fedchain.ports.ledger import Ledger
+from fedchain.ports.payloads import PayloadReader
 from fedchain.ports.signer import Signer
 from fedchain.ports.store import ArtifactStore
 from fedchain.ports.training import Accountant
@@ -41,6 +42,7 @@ from fedchain.ports.watcher import (
     Watcher,
 )
 from fedchain.workflow.gate import NOBODY, Admission, Gate, Refusal, schema_of
+from fedchain.workflow.model_series import ModelSeries
 from fedchain.workflow.outcome import Outcome, link_of, updates_tree
 from fedchain.workflow.receipts import Receipts
 from fedchain.workflow.registry_view import RegistryView
@@ -60,7 +62,8 @@ class Instruments:
     """The ports that a round machine works with.
 
     `run_all` spreads the aggregation over threads; `keep_receipts` hands the state on whenever receipts came in, and
-    before the run is finished, so that a crash leaves no finished run without its pins.
+    before the run is finished, so that a crash leaves no finished run without its pins. Every `snapshot_every`-th model
+    is stored whole.
     """
 
     store: ArtifactStore
@@ -73,6 +76,8 @@ class Instruments:
     accountant: Accountant
     run_all: RunAll
     keep_receipts: Callable[[RunState], None]
+    payloads: PayloadReader
+    snapshot_every: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,7 @@ class RoundMachine:
         self._manifest = plan.manifest
         self._run = plan.manifest.run
         self._with = instruments
+        self._models = ModelSeries(instruments.store, instruments.snapshot_every)
         self._identity = instruments.ledger.identity()
         self._registry = RegistryView(instruments.ledger)
         self._receipts = Receipts(self._identity, self.state, instruments.cohort, self._note, instruments.watcher)
@@ -135,7 +141,7 @@ class RoundMachine:
 
     def _round(self) -> Decided:
         opened = self._open()
-        model = self._with.store.get(Cid.parse(opened.base_model.cid))
+        model = self._models.get(Cid.parse(opened.base_model.cid))
         task = self._task(opened)
         self._errors, self._has_asked, self._may_promise = [], False, False
         total = self._sum_of(tuple(self.state.accepted.values()))
@@ -200,14 +206,15 @@ class RoundMachine:
         if total is None:  # its signer foresaw the closing link
             self._reject(task, reply, Refusal(Reason.OTHER_ROUND, verdict.signer))
             return
-        self._with.store.put(reply.payload)
+        self._with.payloads.keep(reply.payload, reply.keys)
         accepted = self._accept(task, reply.node, verdict)
         total.add(verdict.tensors, verdict.header.message.weight)
         self._with.cohort.promise(reply.node, accepted.promise)
 
     def _gate(self, task: Task) -> Gate:
         now = self._with.clock.now()  # before the registry is read: what it holds up to then is in what is read
-        return Gate(task, self._manifest, self._registry.current(), self._plan.policies, self._spending, now)
+        registry = self._registry.current()
+        return Gate(task, self._manifest, registry, self._plan.policies, self._spending, now, self._with.payloads)
 
     def _accept(self, task: Task, node: int, admission: Admission) -> Accepted:
         if not self._may_promise:  # once a round: a stale aggregator must not promise what it cannot seal
@@ -261,11 +268,12 @@ class RoundMachine:
             new = encode(total.apply_to(decode(model), FixedPoint(self._manifest.fraction_bits, self._manifest.width)))
         except ModelOutOfRangeError:
             return self._abort(opened, gate, covered, lost, "model-out-of-range")
-        reference = ArtifactRef(self._with.store.put(new).text, model_digest(new))
+        is_last = self.state.rounds_sealed + 1 == self._manifest.rounds
+        reference = self._models.put(new, opened.base_model, is_last=is_last)
         return self._end(opened, Outcome(LinkKind.SEALED, gate.now, gate.registry.head, reference, covered, lost, ""))
 
     def _withdrawn(self, accepted: Accepted, reason: Reason) -> RejectedReply:
-        header, payload = document.to_bytes(accepted.header), self._with.store.get(Cid.parse(accepted.payload_cid))
+        header, payload = document.to_bytes(accepted.header), self._with.payloads.kept(Cid.parse(accepted.payload_cid))
         return self._rejected(
             Refusal(reason, accepted.signer), Reply(accepted.node, accepted.round, header, payload, "")
         )

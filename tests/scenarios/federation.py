@@ -13,8 +13,10 @@ from typing import Final
 
 import numpy as np
 
+from fedchain.adapters.payloads import PlainReader, PlainWriter
 from fedchain.config import (
     DataConfig,
+    EncryptionConfig,
     ExperimentConfig,
     LedgerConfig,
     ModelConfig,
@@ -112,6 +114,7 @@ class Setup:
             privacy=PrivacyConfig("off" if self.epsilon is None else "dp", self.epsilon or 8.0, DELTA, 1.0),
             strategy=StrategyConfig("fedavg", 1, 32, 0.1, self.min_clients, self.max_update_norm, 1, self.timeout_s),
             store=StoreConfig("embedded"),
+            encryption=EncryptionConfig("off"),
             ledger=LedgerConfig("embedded", IDENTITY.chain_id),
             rewards=self.rewards,
             simulation=SimulationConfig(None),
@@ -157,8 +160,9 @@ class Federation:
     def machine(self, cut: Cut = never, cohort: Cohort | None = None) -> RoundMachine:
         """Start a machine over what the journal says, with power until `cut`."""
         self.power.restart(cut)
+        store = MortalStore(self.store, self.power)
         instruments = Instruments(
-            MortalStore(self.store, self.power),
+            store,
             MortalLedger(self.ledger, self.power),
             MortalJournal(self.journal, self.power),
             AGGREGATOR,
@@ -168,6 +172,7 @@ class Federation:
             AddingAccountant(),
             self.setup.threads,
             self._keep,
+            PlainReader(store),
         )
         return RoundMachine(self.plan, instruments)
 
@@ -329,7 +334,7 @@ def _member(setup: Setup, number: int, clock: ManualClock, power: Power) -> Memb
     site = Site(
         name, IDENTITY.rounds, IDENTITY.federation, AGGREGATOR.address,
         SiteDataset(dataset, policy, size, trainer), device, MortalState(state, power), AddingAccountant(), clock,
-        CountedEntropy(name.encode()),
+        CountedEntropy(name.encode()), PlainWriter(),
     )  # fmt: skip
     return Member(applicant, admin, device, trainer, state, site)
 

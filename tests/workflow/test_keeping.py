@@ -13,7 +13,7 @@ from fedchain.core.lineage import Verdict
 from fedchain.core.retention import DAY_S, KEEP_ALL, Kind, Why
 from fedchain.ports.ledger import LinkEvent
 from fedchain.workflow.keeping import Anchors, Held, Marks, Terms, marks_of
-from tests.scenarios.federation import RUN, Federation
+from tests.scenarios.federation import Federation
 from tests.workflow.forgery import damage, finished, lose
 
 SHORT = replace(KEEP_ALL, payload_days=30, rejected_days=10)
@@ -25,7 +25,7 @@ def links_of(new: Federation) -> list[LinkEvent]:
 
 
 def marks(new: Federation, digests: frozenset[bytes] = frozenset()) -> Marks:
-    return marks_of(new.store, Anchors(links_of(new), {RUN: new.journal.entries()}, digests))
+    return marks_of(new.store, Anchors(links_of(new), {new.plan.manifest.run: new.journal.entries()}, digests))
 
 
 def terms(new: Federation, *held: Held, days: int = 365) -> Terms:
@@ -73,8 +73,8 @@ def test_a_hold_keeps_the_run_up_to_its_round() -> None:
     new = finished()
     found = marks(new)
     expected = payloads(new, 2) - payloads(new, 1)
-    assert set(removable(new, found, terms(new, Held(RUN, 1)))) == expected
-    assert removable(new, found, terms(new, Held(RUN, 2))) == {}
+    assert set(removable(new, found, terms(new, Held(new.plan.manifest.run, 1)))) == expected
+    assert removable(new, found, terms(new, Held(new.plan.manifest.run, 2))) == {}
     assert set(removable(new, found, terms(new, Held(b"\x0b" * 32, 2)))) == rejected(new) | payloads(new, 1, 2)
 
 
@@ -83,7 +83,7 @@ def test_nothing_that_an_unfinished_run_names_may_go(steps: int) -> None:
     new = finished()
     whole = new.journal.written
     new.journal.written = whole[:-1][:steps]
-    anchors = Anchors([], {RUN: new.journal.entries()}, frozenset())
+    anchors = Anchors([], {new.plan.manifest.run: new.journal.entries()}, frozenset())
     named = set(marks_of(new.store, anchors).of)
     assert removable(new, marks_of(new.store, anchors), terms(new)).keys().isdisjoint(named)
     assert {cid for cid in named if not new.store.has(cid)} == set()

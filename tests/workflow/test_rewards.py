@@ -213,7 +213,7 @@ def test_the_donated_rows_are_in_the_store_with_their_donors_and_counts() -> Non
 
 
 def test_a_donation_that_the_policy_does_not_allow_is_refused() -> None:
-    with pytest.raises(PolicyError, match="lets no row leave in plain"):
+    with pytest.raises(PolicyError, match="lets no row leave"):
         federation(replace(PAID, allows_unprotected=False, grant=GrantKind.LIFETIME))
 
 
