@@ -149,3 +149,22 @@ class ModelSummary:
     missing: str
     taints: tuple[Taint, ...]
     open_taints: tuple[Taint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """A key of a home: what it does, and its address or reader's id, None where the file does not say."""
+
+    role: str
+    name: str
+    does: str
+    public: bytes | None
+    is_encrypted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRows:
+    """The keys of a home, and whether the passphrase that opens them lies beside them."""
+
+    rows: tuple[KeyRow, ...]
+    is_simulated: bool

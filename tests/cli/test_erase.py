@@ -34,9 +34,7 @@ def test_the_document_has_every_receipt() -> None:
     shown, out, _ = screen(as_json=True)
     assert show(shown, Path("home"), REQUEST, lambda _home, _request: ERASED) is Exit.DONE
     found = json.loads(out.getvalue())
-    assert found["erased"] == [
-        {"run": "0x" + RUN, "round": 2, "client": "0x" + "c1" * 20, "payload_cid": CID}
-    ]
+    assert found["erased"] == [{"run": "0x" + RUN, "round": 2, "client": "0x" + "c1" * 20, "payload_cid": CID}]
     assert found["receipts"][0]["signature"] == "0x" + "03" * 65
     assert found["not_undone"] == list(UNDONE)
 
