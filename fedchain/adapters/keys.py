@@ -16,11 +16,13 @@ from typing import Final
 from fedchain.adapters.cipher import Opener
 from fedchain.adapters.files import create_file, explained, make_folder, replace_file, sync_folder
 from fedchain.adapters.home import plain_name
+from fedchain.adapters.token import TOKEN_FORMAT, TokenKey, TokenSigner
 from fedchain.adapters.unlock import UNLOCK, close_box, master_key, open_box, read_private
 from fedchain.core import document, signatures
 from fedchain.core.digest import DIGEST_SIZE, Digest
-from fedchain.core.errors import FormatError
+from fedchain.core.errors import FormatError, InputError
 from fedchain.ports.clock import Entropy
+from fedchain.ports.signer import Signer
 
 READER: Final = "-reader"
 """What the roles of reading keys (X25519) end with; all others sign (secp256k1)."""
@@ -99,7 +101,14 @@ def public_of(path: Path) -> bytes | None:
         InputError: if it cannot be read, others may read it, or it holds no key.
     """
     text = read_private(path)
-    return None if _HEX_KEY.fullmatch(text) else _parsed(path, text).public
+    if _HEX_KEY.fullmatch(text):
+        return None
+    return (_token_key(text) or _parsed(path, text)).public
+
+
+def is_in_token(path: Path) -> bool:
+    """Tell whether a key's file only says in which token the key lies."""
+    return _token_key(read_private(path)) is not None
 
 
 def successor_path(keys: Path, role: str, name: str) -> Path:
@@ -147,6 +156,46 @@ def read_signer(path: Path) -> FileSigner:
         return FileSigner(signatures.address_of(secret), secret)
     except ValueError as error:  # zero, or beyond the order of the curve
         raise _no_key(path) from error
+
+
+def read_device(path: Path) -> Signer:
+    """Read a device's signing key, which may lie in a token: then the file only says where.
+
+    Raises:
+        InputError: as `read_signer`; the token itself is looked for when it signs.
+    """
+    key = _token_key(read_private(path))
+    return read_signer(path) if key is None else TokenSigner(key)
+
+
+def make_device(keys: Path, name: str, entropy: Entropy) -> Signer:
+    """Read a device's signing key, drawing one into a file if there is none.
+
+    Raises:
+        InputError: as `make_signer`.
+    """
+    path = key_path(keys, "device", name)
+    return read_device(path) if path.exists() else make_signer(keys, "device", name, entropy)
+
+
+def keep_token_key(keys: Path, role: str, name: str, key: TokenKey) -> None:
+    """Write the file that says in which token a key lies.
+
+    Raises:
+        InputError: if there is another key of this name.
+    """
+    path, data = key_path(keys, role, name), document.to_bytes(key) + b"\n"
+    make_folder(path.parent)
+    if not create_file(path, data) and read_private(path) != data:
+        raise InputError(f"{path} is another key", remedy="move it away first")
+
+
+def _token_key(text: bytes) -> TokenKey | None:
+    try:
+        key = document.from_bytes(TokenKey, text.removesuffix(b"\n"))
+    except FormatError:
+        return None
+    return key if key.format == TOKEN_FORMAT else None
 
 
 def read_secret(path: Path) -> bytes:

@@ -25,9 +25,6 @@ from fedchain.core import document
 from fedchain.core.errors import FormatError, InputError
 from fedchain.ports.clock import Entropy
 
-CREDENTIAL: Final = "fedchain-passphrase"
-PASSPHRASE_VARIABLE: Final = "FEDCHAIN_PASSPHRASE"  # noqa: S105 - its name, not one
-PASSPHRASE_FILE_VARIABLE: Final = "FEDCHAIN_PASSPHRASE_FILE"  # noqa: S105 - its name, not one
 UNLOCK: Final = "unlock.json"
 SIMULATED_UNLOCK: Final = "simulated.unlock"
 _CREDENTIALS_VARIABLE: Final = "CREDENTIALS_DIRECTORY"
@@ -141,7 +138,7 @@ def first_line(path: Path) -> str:
 def _make(keys: Path, entropy: Entropy) -> None:
     """Make a master key under the passphrase that a service has, or else under a drawn one that lies beside it."""
     make_folder(keys)
-    passphrase = _service_passphrase()
+    passphrase = service_secret("PASSPHRASE")
     source: Literal["simulated", "passphrase"] = "passphrase"
     if passphrase is None:
         source = "simulated"
@@ -180,14 +177,14 @@ def _opened(data: bytes, passphrase: str, where: str) -> bytes:
 def _passphrase(keys: Path, source: str) -> str:
     if source == "simulated":
         return first_line(keys / SIMULATED_UNLOCK)
-    passphrase = _service_passphrase()
+    passphrase = service_secret("PASSPHRASE")
     if passphrase is not None:
         return passphrase
     if sys.stdin.isatty() and sys.stderr.isatty():
         return _asked(str(keys))
     raise InputError(
         f"the keys in {keys} are locked",
-        expected=f"the credential {CREDENTIAL}, {PASSPHRASE_FILE_VARIABLE} or {PASSPHRASE_VARIABLE}", got="none",
+        expected="the credential fedchain-passphrase, FEDCHAIN_PASSPHRASE_FILE or FEDCHAIN_PASSPHRASE", got="none",
         remedy="give one of them, or call it on a terminal",
     )  # fmt: skip
 
@@ -197,11 +194,16 @@ def _asked(keys: str) -> str:
     return getpass.getpass(f"Passphrase of the keys in {keys}: ")
 
 
-def _service_passphrase() -> str | None:
-    """Return what the environment gives: a systemd credential before a file before a variable."""
-    folder, file = os.environ.get(_CREDENTIALS_VARIABLE), os.environ.get(PASSPHRASE_FILE_VARIABLE)
-    if folder and (Path(folder) / CREDENTIAL).exists():
-        return first_line(Path(folder) / CREDENTIAL)
+def service_secret(kind: Literal["PASSPHRASE", "PIN"]) -> str | None:
+    """Return what the environment gives: a systemd credential before a file before a variable.
+
+    Raises:
+        InputError: if a file cannot be read, is empty, or others may read it.
+    """
+    folder, file = os.environ.get(_CREDENTIALS_VARIABLE), os.environ.get(f"FEDCHAIN_{kind}_FILE")
+    credential = f"fedchain-{kind.lower()}"
+    if folder and (Path(folder) / credential).exists():
+        return first_line(Path(folder) / credential)
     if file:
         return first_line(Path(file))
-    return os.environ.get(PASSPHRASE_VARIABLE) or None
+    return os.environ.get(f"FEDCHAIN_{kind}") or None

@@ -10,7 +10,8 @@ from fedchain.cli.arguments import Verbs, add_shared, add_verb, home_of
 from fedchain.cli.exits import Exit
 from fedchain.cli.screen import Screen
 from fedchain.core.digest import hex32
-from fedchain.workflow.summary import KeyRow, KeyRows
+from fedchain.core.errors import InputError
+from fedchain.workflow.summary import KeyRow, KeyRows, TokenPlace
 
 TEXT = """\
 The secret keys of a home lie in files that are encrypted and for their owner only, under one master key that a
@@ -56,6 +57,8 @@ def add_parser(verbs: Verbs) -> None:
         if name == "make":
             nested.add_argument("role", metavar="ROLE", help="for example device, site-reader")
             nested.add_argument("name", metavar="NAME", help="for example the name of a site")
+            nested.add_argument("--pkcs11", metavar="MODULE", help="make it in a token, through this PKCS#11 module")
+            nested.add_argument("--token", metavar="LABEL", help="the token's label")
         if name in ("backup", "restore"):
             nested.add_argument("file", metavar="FILE", help="the backup")
         if name in ("rotate", "backup", "restore"):
@@ -72,15 +75,11 @@ def show(screen: Screen, found: KeyRows) -> Exit:
             {"keys": [_document(each) for each in found.rows], "simulated": found.is_simulated, "exit": int(Exit.DONE)}
         )
         return Exit.DONE
-    rows = [[each.role, each.name, each.does, _kept(each), _public(each) or "-"] for each in found.rows]
+    rows = [[each.role, each.name, each.does, each.kept, _public(each) or "-"] for each in found.rows]
     screen.table("Keys of this home", ["role", "name", "what it does", "at rest", "address or reader"], rows)
     if found.is_simulated:
         screen.line(SIMULATED)
     return Exit.DONE
-
-
-def _kept(each: KeyRow) -> str:
-    return "encrypted" if each.is_encrypted else "IN PLAIN"
 
 
 def _public(each: KeyRow) -> str | None:
@@ -92,7 +91,7 @@ def _document(each: KeyRow) -> dict[str, object]:
         "role": each.role,
         "name": each.name,
         "does": each.does,
-        "encrypted": each.is_encrypted,
+        "kept": each.kept,
         "public": _public(each),
     }
 
@@ -104,9 +103,13 @@ def _list(options: argparse.Namespace, screen: Screen) -> Exit:
 
 
 def _make(options: argparse.Namespace, screen: Screen) -> Exit:
-    from fedchain.wiring.keys import make  # noqa: PLC0415 - brings the ciphers
+    from fedchain.wiring.keys import make, make_in_token  # noqa: PLC0415 - brings the ciphers
 
-    row = make(home_of(options), options.role, options.name)
+    home, role, name = home_of(options), options.role, options.name
+    if (options.pkcs11 is None) != (options.token is None):
+        raise InputError("a key in a token", expected="--pkcs11 and --token", got="one of them")
+    place = None if options.pkcs11 is None else TokenPlace(options.pkcs11, options.token)
+    row = make(home, role, name) if place is None else make_in_token(home, role, name, place)
     if screen.as_json:
         screen.document({"key": _document(row), "exit": int(Exit.DONE)})
     else:

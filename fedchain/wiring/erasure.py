@@ -15,7 +15,7 @@ from fedchain.adapters.erasure_files import ErasureFiles
 from fedchain.adapters.home import Home, locked, open_home
 from fedchain.adapters.journal_file import read_journal
 from fedchain.adapters.keyring import KeyRing
-from fedchain.adapters.keys import key_path, read_secret, read_signer
+from fedchain.adapters.keys import key_path, read_device, read_secret, read_signer
 from fedchain.adapters.system import SystemClock
 from fedchain.core import document
 from fedchain.core.cid import Cid
@@ -86,7 +86,7 @@ def _holders(home: Home) -> list[KeyHolder]:
     for site in site_names(home):
         path = key_path(home.keys, SITE_ROLE, site)
         if path.exists():
-            device = read_signer(key_path(home.keys, "device", site))
+            device = read_device(key_path(home.keys, "device", site))
             holders.append(RingHolder(Opener.of(read_secret(path)).recipient, device, site_ring(home, site)))
     aggregator = read_signer(key_path(home.keys, "aggregator", SIMULATED))
     for holder in HOLDERS:
@@ -115,4 +115,4 @@ def _device(home: Home, name: str) -> bytes:
     if not path.exists():
         known = ", ".join(site_names(home)) or "none"
         raise InputError("--client", expected=f"one of {known}", got=name[:80])
-    return read_signer(path).address
+    return read_device(path).address

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fedchain.adapters.home import Home, create_home, locked, open_home
+from fedchain.adapters.home import Home, create_home, locked, open_home, plain_name
 from fedchain.adapters.key_backup import restore_backup, write_backup
-from fedchain.adapters.keys import READER, encrypt_plain, key_path, make_secret, public_of
+from fedchain.adapters.keys import (
+    READER,
+    encrypt_plain,
+    is_in_token,
+    keep_token_key,
+    key_path,
+    make_secret,
+    public_of,
+)
 from fedchain.adapters.system import SystemEntropy
+from fedchain.adapters.token import make_token_key
 from fedchain.adapters.unlock import change_passphrase, first_line, is_simulated
 from fedchain.core.errors import InputError
-from fedchain.workflow.summary import KeyRow, KeyRows
+from fedchain.workflow.summary import KeyRow, KeyRows, TokenPlace
 
 
 def overview(home: Path) -> KeyRows:
@@ -32,6 +41,21 @@ def make(home: Path, role: str, name: str) -> KeyRow:
     opened = create_home(home)
     with locked(opened):
         make_secret(opened.keys, role, name, SystemEntropy())
+        return _row(opened, key_path(opened.keys, role, name))
+
+
+def make_in_token(home: Path, role: str, name: str, place: TokenPlace) -> KeyRow:
+    """Make a device's key in a token, or find it there, and note where it is.
+
+    Raises:
+        InputError: if the token cannot be used, or there is another key of this name.
+    """
+    if role != "device":
+        raise InputError("ROLE", expected="device: other roles' keys cannot lie in a token", got=role[:80])
+    opened = create_home(home)
+    with locked(opened):
+        key = make_token_key(place.module, place.token, plain_name(name))
+        keep_token_key(opened.keys, role, name, key)
         return _row(opened, key_path(opened.keys, role, name))
 
 
@@ -79,8 +103,7 @@ def _paths(home: Home) -> list[Path]:
 
 
 def _row(home: Home, path: Path) -> KeyRow:
-    public = public_of(path)
-    role = str(path.parent.relative_to(home.keys))
-    return KeyRow(
-        role, path.stem, "reads" if role.endswith(READER) else "signs", public, is_encrypted=public is not None
-    )
+    public, role = public_of(path), str(path.parent.relative_to(home.keys))
+    kept = "IN PLAIN" if public is None else "encrypted"
+    does = "reads" if role.endswith(READER) else "signs"
+    return KeyRow(role, path.stem, does, public, "in a token" if is_in_token(path) else kept)

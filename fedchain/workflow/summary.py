@@ -153,13 +153,21 @@ class ModelSummary:
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
-    """A key of a home: what it does, and its address or reader's id, None where the file does not say."""
+    """A key of a home: what it does, its address or reader's id (None where the file does not say), how it is kept."""
 
     role: str
     name: str
     does: str
     public: bytes | None
-    is_encrypted: bool
+    kept: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPlace:
+    """A token behind PKCS#11: the module's path and the token's label."""
+
+    module: str
+    token: str
 
 
 @dataclass(frozen=True, slots=True)

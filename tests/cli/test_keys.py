@@ -47,7 +47,7 @@ def listed(home: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, bool]:
     capsys.readouterr()
     assert call("keys", "list", "--home", home, "--json") == Exit.DONE
     found = json.loads(capsys.readouterr().out)["keys"]
-    return {f"{each['role']}/{each['name']} {each['does']}": each["encrypted"] for each in found}
+    return {f"{each['role']}/{each['name']} {each['does']}": each["kept"] == "encrypted" for each in found}
 
 
 def test_the_list_shows_what_each_key_does_and_no_secret(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

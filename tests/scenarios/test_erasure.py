@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -183,9 +184,9 @@ def test_an_altered_receipt_is_none(home: Path, field: str) -> None:
     files = ErasureFiles(Home(home).erasures)
     for each in files.receipts():
         value = getattr(each.receipt, field)
-        other = value + 1 if isinstance(value, int) else value[::-1]
+        other: dict[str, Any] = {field: value + 1 if isinstance(value, int) else value[::-1]}
         (path,) = Home(home).erasures.glob(f"*/{each.receipt.payload_cid.hex()}-{each.receipt.reader.hex()}.receipt")
-        path.write_bytes(document.to_bytes(replace(each, receipt=replace(each.receipt, **{field: other}))))
+        path.write_bytes(document.to_bytes(replace(each, receipt=replace(each.receipt, **other))))
     lineage = check(home, trusted=True)
     assert lineage.verdict is Verdict.FINDINGS
     assert {each.claim for each in lineage.findings} == {"payload"}

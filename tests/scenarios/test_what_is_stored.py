@@ -40,10 +40,10 @@ def manifests(home: Path) -> Iterator[RunManifest | RoundManifest]:
     store = open_artifacts(Home(home))
     for cid in store.cids():
         content = store.get(cid)
-        if content.startswith(b'{"'):
-            kind = RoundManifest if b'"fedchain/round/1"' in content else RunManifest
-            if b'"fedchain/' in content:
-                yield document.from_bytes(kind, content)
+        if b'"fedchain/round/1"' in content:
+            yield document.from_bytes(RoundManifest, content)
+        elif b'"fedchain/run/1"' in content:
+            yield document.from_bytes(RunManifest, content)
 
 
 def contents(home: Path) -> Iterator[tuple[str, bytes]]:
