@@ -18,12 +18,13 @@ RUN := $(VENV)/bin/python -m
 NODE := scripts/with_node.sh $(VENV)
 INSTALLED := $(VENV)/.installed
 SOLC := contracts/node_modules/.installed
+DAEMON := tests/daemon/node_modules/.installed
 PACKAGES := fedchain clients server conf experiments tests scripts
 
 MAKEFLAGS += --jobs=$(WORKERS)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-slow check format lint types imports contracts forge readme fix bench lock clean
+.PHONY: help install demo test test-slow check format lint types imports contracts forge readme fix bench daemon lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r target what; do \
@@ -39,7 +40,7 @@ demo: $(INSTALLED) ## train over four hospitals, seal every round, then verify t
 test: check forge ## check, then every test but the slow ones
 	$(RUN) pytest -n $(WORKERS) --dist worksteal -m "not slow" --ignore=tests/test_readme.py
 
-test-slow: $(INSTALLED) $(SOLC) ## the slow tests
+test-slow: $(INSTALLED) $(SOLC) $(DAEMON) ## the slow tests
 	@scripts/softhsm.sh .cache/softhsm
 	$(RUN) pytest -n $(WORKERS) --dist worksteal -m slow
 
@@ -76,15 +77,22 @@ fix: $(INSTALLED) ## format, and mend what the linter can mend
 bench: $(INSTALLED) ## print what fedchain costs, against bare loops
 	$(RUN) experiments.bench
 
+daemon: $(DAEMON) ## install the node of IPFS that the slow tests run (300 MB, minutes)
+
 lock: ## write both locks anew from pyproject.toml
 	$(PYTHON) -m scripts.lock
 
 clean: ## remove .venv, node_modules and caches, never a home
-	rm -rf $(VENV) contracts/node_modules .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) contracts/node_modules tests/daemon/node_modules .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 $(INSTALLED): pyproject.toml requirements.lock requirements-dev.lock scripts/venv.py
 	$(PYTHON) scripts/venv.py $(VENV) requirements-dev.lock
 
 $(SOLC): contracts/package-lock.json | $(INSTALLED)
 	cd contracts && ../$(NODE) npm ci --silent --no-audit --no-fund --ignore-scripts
+	touch $@
+
+# Without the install scripts of its packages: what they would build has prebuilt binaries.
+$(DAEMON): tests/daemon/package-lock.json | $(INSTALLED)
+	cd tests/daemon && ../../$(NODE) npm ci --silent --no-audit --no-fund --ignore-scripts
 	touch $@

@@ -25,7 +25,7 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ("fedchain", "clients", "server")
 FIRST_PARTY = {*SHIPPED, "conf", "experiments", "scripts", "tests"}
-CORE_MAY_IMPORT = {"coincurve", "cryptography", "eth_abi", "eth_hash", "fedchain", "numpy", "rfc8785"}
+CORE_MAY_IMPORT = {"coincurve", "cryptography", "eth_abi", "eth_hash", "fedchain", "numpy", "rfc8785", "zstandard"}
 NOT_OURS = {"node_modules", "__pycache__", "build", "dist", "mlruns", "outputs", "multirun"}
 ARTIFACTS = Path("fedchain", "adapters", "evm", "artifacts")
 

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from fedchain.core.errors import InputError
 
@@ -57,6 +57,30 @@ def create_file(path: Path, data: bytes) -> bool:
             temporary.unlink()
         sync_folder(path.parent)
         return True
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """Give a file to write (mode 0600) that gets the name `path` at the end of the block, and none if that fails.
+
+    Raises:
+        InputError: if there is such a file already, or it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{TEMPORARY}")
+    with explained(path):
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                path.hardlink_to(temporary)
+            except FileExistsError as error:
+                raise InputError("a file that is there already", expected="a new file", got=path) from error
+            sync_folder(path.parent)
+        finally:
+            temporary.unlink()
 
 
 def make_folder(path: Path) -> None:

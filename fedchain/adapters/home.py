@@ -19,7 +19,7 @@ from typing import Final
 from fedchain.adapters.files import PRIVATE_FILE, TEMPORARY, create_file, explained, make_folder
 from fedchain.core.errors import FormatError, InputError
 
-HOME_FORMAT: Final = 2
+HOME_FORMAT: Final = 3
 _MARK: Final = "home.json"
 _LOCK: Final = "lock"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -42,6 +42,11 @@ class Home:
         return self.root / "keyrings"
 
     @property
+    def signers(self) -> Path:
+        """Where keys lie that are not below `keys`: keystores and external signers, by role."""
+        return self.root / "signers.toml"
+
+    @property
     def erasures(self) -> Path:
         """What was ordered to be erased, and the receipts of it."""
         return self.root / "erasures"
@@ -50,6 +55,11 @@ class Home:
     def store(self) -> Path:
         """The artifacts."""
         return self.root / "store"
+
+    @property
+    def store_nodes(self) -> Path:
+        """How the nodes of `store=kubo` are reached."""
+        return self.root / "store.json"
 
     @property
     def chain(self) -> Path:

@@ -17,6 +17,7 @@ from hashlib import sha256
 from typing import Final, TypeAlias
 
 from fedchain.core.errors import FormatError
+from fedchain.core.varint import read_uvarint, uvarint
 
 PROFILE: Final = "unixfs-v1-2025"
 CHUNK_BYTES: Final = 1 << 20
@@ -190,12 +191,12 @@ def encode_node(links: Sequence[Link]) -> bytes:
     dag-pb: Links (Hash, empty Name, Tsize), then Data. UnixFS in Data: Type File, filesize, one blocksize a link.
     """
     node = bytearray()
-    data = bytearray(b"\x08\x02\x18" + _uvarint(sum(link.content_bytes for link in links)))
+    data = bytearray(b"\x08\x02\x18" + uvarint(sum(link.content_bytes for link in links)))
     for link in links:
-        entry = b"\x0a\x24" + link.cid.binary + b"\x12\x00\x18" + _uvarint(link.total_bytes)
-        node += b"\x12" + _uvarint(len(entry)) + entry
-        data += b"\x20" + _uvarint(link.content_bytes)
-    return bytes(node + b"\x0a" + _uvarint(len(data)) + data)
+        entry = b"\x0a\x24" + link.cid.binary + b"\x12\x00\x18" + uvarint(link.total_bytes)
+        node += b"\x12" + uvarint(len(entry)) + entry
+        data += b"\x20" + uvarint(link.content_bytes)
+    return bytes(node + b"\x0a" + uvarint(len(data)) + data)
 
 
 def decode_node(node: bytes) -> tuple[Link, ...]:
@@ -203,36 +204,16 @@ def decode_node(node: bytes) -> tuple[Link, ...]:
     heads: list[tuple[Cid, int]] = []
     position = 0
     while node[position : position + 1] == b"\x12":
-        _, start = _read_uvarint(node, position + 1)
-        total_bytes, position = _read_uvarint(node, start + _CID_BYTES + 5)  # after 0a 24, the CID, 12 00 18
+        _, start = read_uvarint(node, position + 1)
+        total_bytes, position = read_uvarint(node, start + _CID_BYTES + 5)  # after 0a 24, the CID, 12 00 18
         heads.append((Cid.from_binary(node[start + 2 : start + 2 + _CID_BYTES]), total_bytes))
-    _, position = _read_uvarint(node, position + 1)  # after 0a: the length of Data
-    _, position = _read_uvarint(node, position + 3)  # after 08 02 18: filesize
+    _, position = read_uvarint(node, position + 1)  # after 0a: the length of Data
+    _, position = read_uvarint(node, position + 3)  # after 08 02 18: filesize
     links: list[Link] = []
     for cid, total_bytes in heads:
-        content_bytes, position = _read_uvarint(node, position + 1)  # after 20
+        content_bytes, position = read_uvarint(node, position + 1)  # after 20
         links.append(Link(cid, content_bytes, total_bytes))
     # The walk above skips tags and lengths; writing the links again checks them all at once.
     if encode_node(links) != node:
         raise FormatError("not a canonical file node", expected="the bytes that Kubo writes", got=f"{len(node)} others")
     return tuple(links)
-
-
-def _uvarint(value: int) -> bytes:
-    """LEB128: seven bits a byte, the low ones first, the high bit set on all but the last."""
-    encoded = bytearray()
-    while value >= 0x80:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
-def _read_uvarint(data: bytes, position: int) -> tuple[int, int]:
-    """Return the number at `position` and the position after it; at most nine bytes, as multiformats has it."""
-    value = 0
-    for index, byte in enumerate(data[position : position + 9]):
-        value |= (byte & 0x7F) << (7 * index)
-        if byte < 0x80:
-            return value, position + index + 1
-    raise FormatError("a number in a file node does not end", expected="at most nine bytes", got="more or none")

@@ -61,6 +61,10 @@ class RewardVault(Protocol):
         """Return chain, address and terms."""
         ...
 
+    def time(self) -> int:
+        """Return the time of the ledger's newest block, in seconds since 1970; windows are judged by the next one's."""
+        ...
+
     def root(self) -> bytes:
         """Return the root that pays, zero before the first."""
         ...

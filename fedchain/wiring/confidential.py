@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
 from fedchain.adapters.cipher import Opener
-from fedchain.adapters.embedded_store import EmbeddedStore
 from fedchain.adapters.home import Home
 from fedchain.adapters.keyring import KeyRing
 from fedchain.adapters.keys import key_path, make_secret, read_secret
@@ -21,6 +20,7 @@ from fedchain.adapters.system import SystemEntropy
 from fedchain.config import EncryptionConfig
 from fedchain.ports.payloads import PayloadReader, PayloadWriter
 from fedchain.ports.store import ArtifactStore
+from fedchain.wiring.stores import open_store
 
 Holder: TypeAlias = Literal["aggregator", "verifiers", "reviewers"]
 HOLDERS: Final[tuple[Holder, ...]] = ("aggregator", "verifiers", "reviewers")
@@ -48,7 +48,7 @@ class Confidential:
 
 def open_confidential(home: Home, config: EncryptionConfig) -> Confidential:
     """Return what a run of this configuration works with; the groups' keys are made at first use."""
-    inner = EmbeddedStore(home.store)
+    inner = open_store(home)
     if config.mode == "off":
         return Confidential(replace(open_artifacts(home, "aggregator"), writing=None), PlainReader(inner), home, None)
     for each in HOLDERS:
@@ -74,7 +74,7 @@ def open_artifacts(home: Home, holder: Holder = "verifiers") -> PrivateStore:
     if len(openers) == len(HOLDERS):
         readers = Readers({openers[each].public_key: rings[each] for each in HOLDERS})
         writing = Writing(readers, SystemEntropy())
-    return PrivateStore(EmbeddedStore(home.store), rings[holder], openers.get(holder), writing)
+    return PrivateStore(open_store(home), rings[holder], openers.get(holder), writing)
 
 
 def ring_of(home: Home, holder: Holder) -> KeyRing:

@@ -15,6 +15,7 @@ from fedchain.core.errors import FormatError, InputError
 from fedchain.core.lineage import Lineage
 from fedchain.core.trust import TrustFile
 from fedchain.wiring.confidential import open_artifacts
+from fedchain.wiring.models import ROLES, read_models
 from fedchain.wiring.parties import read_ledger
 from fedchain.workflow.verify import Audit, Verifier
 
@@ -36,8 +37,10 @@ def audit(opened: Home, *, run: str | None, heads: Sequence[str], trust: Path | 
     """
     trusted = None if trust is None else read_trust(trust)
     deletions = ErasureFiles(opened.erasures).receipts()
-    with read_ledger(opened) as ledger:
-        verifier = Verifier(ledger, open_artifacts(opened), PrvAccountant(), run_all_on(1), deletions)
+    with read_ledger(opened) as ledger, read_models(opened) as models:
+        registry = None if models is None else models.registry
+        store = open_artifacts(opened)
+        verifier = Verifier(ledger, store, PrvAccountant(), run_all_on(1), deletions, registry, ROLES)
         return verifier.audit(
             run=None if run is None else _bytes32("run", run),
             heads=[_bytes32("--head", head) for head in heads],

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from fedchain.adapters.home import Home, locked, open_home
-from fedchain.adapters.keys import FileSigner, key_path, read_device
+from fedchain.adapters.keys import key_path, read_device
 from fedchain.adapters.system import SystemClock
 from fedchain.adapters.threads import run_all_on
 from fedchain.config import RewardsConfig
@@ -24,6 +24,7 @@ from fedchain.core.lineage import Lineage, Verdict
 from fedchain.core.rewards import RewardHistory
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.ports.rewards import RewardVault
+from fedchain.ports.signer import Signer
 from fedchain.ports.store import ArtifactStore
 from fedchain.wiring.confidential import open_artifacts
 from fedchain.wiring.parties import parties_of, read_ledger, site_names
@@ -132,7 +133,7 @@ def _act(home: Home, announce: Announce, act: Act) -> tuple[Done, ...]:
         return _acted(home, _sound(home), parties_of(home).operator, announce, act)
 
 
-def _acted(home: Home, found: _Rederived, sender: FileSigner, announce: Announce, act: Act) -> tuple[Done, ...]:
+def _acted(home: Home, found: _Rederived, sender: Signer, announce: Announce, act: Act) -> tuple[Done, ...]:
     with written_vault(home, found.identity.chain_id, sender) as vault:
         return act(_payout(home, vault, found.history, announce))
 

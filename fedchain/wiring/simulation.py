@@ -45,8 +45,10 @@ from fedchain.wiring.confidential import open_artifacts, open_confidential
 from fedchain.wiring.hospitals import Hospital, admit, load, metrics_of, names_of
 from fedchain.wiring.parties import Record, parties_of, written_ledger
 from fedchain.wiring.plans import MODE, check_grants, new_run
+from fedchain.wiring.stores import written_store
 from fedchain.wiring.trust import write_trust
 from fedchain.workflow.enrolment import enrol
+from fedchain.workflow.model_series import ModelSeries
 from fedchain.workflow.planning import local_training, read_plan
 from fedchain.workflow.resealing import reseal
 from fedchain.workflow.rewards import rederive_rewards, rounds_of
@@ -109,7 +111,9 @@ class Simulation:
             model_cid=model.cid,
             model_digest="0x" + model.digest.hex(),
             ledger_head=ledger_head(state),
-            metrics=metrics_of(store.get(Cid.parse(model.cid)), self.plan.manifest.training, self.hospitals),
+            metrics=metrics_of(
+                ModelSeries(store).get(Cid.parse(model.cid)), self.plan.manifest.training, self.hospitals
+            ),
             privacy=privacy_of(state, self.plan.policies, names),
             rejections=rejections_of(state.refused, names),
             rewards=self._rewards(state, store, names),
@@ -142,6 +146,7 @@ def prepared(config: ExperimentConfig, home: Path, watcher: Watcher, *, fresh: b
         stack.enter_context(locked(opened))
         parties = parties_of(opened)
         record = stack.enter_context(written_ledger(opened, parties, config.ledger))
+        written_store(opened, config.store)  # from here on the home knows where artifacts are kept
         confidential = open_confidential(opened, config.encryption)
         store, identity = confidential.store, record.ledger.identity()
         hospitals = tuple(
@@ -184,6 +189,7 @@ def prepared(config: ExperimentConfig, home: Path, watcher: Watcher, *, fresh: b
                 run_all_on(config.strategy.aggregation_threads),
                 lambda state: write_trust(opened, record.ledger.identity(), pins_of(state)),
                 confidential.payloads,
+                snapshot_every=config.store.snapshot_every,
             ),
             is_resumed,
             started,
@@ -224,7 +230,7 @@ def _watched(
 ) -> Iterator[Watcher]:
     """Give a watcher that names hospitals, evaluates each new model, and feeds both the display and the tracker."""
     names = {address.hex(): name for address, name in names_of(hospitals).items()}
-    uri = tracking_uri(home.mlflow, os.environ)
+    uri, models = tracking_uri(home.mlflow, os.environ), ModelSeries(store)
     with tracked(home.mlflow, uri, lambda line: watcher(Notice(line))) as tracker:
 
         def watch(event: Event) -> None:
@@ -232,7 +238,7 @@ def _watched(
             for each in (watcher, tracker):
                 each(named)
             if isinstance(event, RoundEnded) and not event.abort_reason:
-                model = store.get(Cid.parse(event.model_cid))
+                model = models.get(Cid.parse(event.model_cid))
                 watch(Evaluated(event.round, metrics_of(model, training, hospitals)))
 
         yield watch

@@ -33,6 +33,14 @@ STATEMENTS: dict[str, tuple[ClaimLevel, str]] = {
     "configuration": (ClaimLevel.ANCHORED, "run configurations that match their digest"),
     "validation": (ClaimLevel.ANCHORED, "sets of donated rows that match the manifest of their run"),
     "rejection": (ClaimLevel.ANCHORED, "rejected replies with their reason and the evidence kept"),
+    "release": (
+        ClaimLevel.ANCHORED,
+        "steps of model versions that their registry's rules allow and that lead to the states that it keeps",
+    ),
+    "approval": (
+        ClaimLevel.SIGNED,
+        "votes about model versions, signed by reviewers whom their organisation had named",
+    ),
     "update": (ClaimLevel.SIGNED, "updates signed by a key that was valid at the round's deadline"),
     "consent": (ClaimLevel.SIGNED, "registry actions that bear the signature of the site they belong to"),
     "unprotected": (

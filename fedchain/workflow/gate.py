@@ -253,12 +253,15 @@ def _follows_plan(dp: DpParams, training: LocalTraining, nominal_size: int, poli
         return False
     if dp.adjacency != ADJACENCY or not (_is_name(dp.accountant) and _is_name(dp.noise_source)):
         return False
+    if dp.delta_e12 != policy.delta_e12:
+        return False
     if training.epsilon == "off":
-        return dp.mechanism == NO_MECHANISM and dp.noise_multiplier_e6 == 0 and dp.run_micro_epsilon == UNBOUNDED
+        stated = (dp.mechanism, dp.noise_multiplier_e6, dp.max_grad_norm_e6, dp.run_micro_epsilon)
+        return stated == (NO_MECHANISM, 0, 0, UNBOUNDED)
     return (
         dp.mechanism == SUBSAMPLED_GAUSSIAN
         and dp.noise_multiplier_e6 >= MIN_NOISE_MULTIPLIER_E6
-        and dp.delta_e12 == training.delta_e12 == policy.delta_e12
+        and dp.delta_e12 == training.delta_e12
         and dp.max_grad_norm_e6 == int(Decimal(training.max_grad_norm) * MICRO)
     )
 

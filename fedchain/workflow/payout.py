@@ -158,6 +158,9 @@ class Payout:
     def finalize(self) -> tuple[Done, ...]:
         """Make the pending root the one that pays; nothing if none is pending.
 
+        The window is in the ledger's time. On an idle ledger the newest block is old, and the next one will have the
+        present time: there this machine's clock counts, and where that is fast the vault itself refuses.
+
         Raises:
             PolicyError: if its window is still open.
             IntegrityError: if it is not what the record gives: the guardian should dispute it.
@@ -166,13 +169,17 @@ class Payout:
         if pending is None:
             return ()
         self._check(pending)
-        left = pending.claimable_at - self.clock.now()
-        if left > 0:
-            raise PolicyError(
-                "the dispute window is open", expected="its end", got=f"{left} s left", remedy="repeat the command then"
-            )
+        newest = self.vault.time()
+        present = max(newest, self.clock.now())
+        if present < pending.claimable_at:
+            raise _window_open(pending.claimable_at - present)
         order = Finalize(self.vault.identity(), pending)
-        return (self._send(order, self.vault.finalize, lambda: self.vault.root() == pending.root),)
+        try:
+            return (self._send(order, self.vault.finalize, lambda: self.vault.root() == pending.root),)
+        except RejectedTransactionError as error:
+            if newest < pending.claimable_at and self.vault.pending() == pending:
+                raise _window_open(pending.claimable_at - newest) from error
+            raise
 
     def dispute(self) -> tuple[Done, ...]:
         """Cancel the pending root if it is not what the record gives; nothing if none is pending.
@@ -270,6 +277,12 @@ class Payout:
                 if (report.total, report.cid().digest) == (proposal.total, proposal.report):
                     return length
         return None
+
+
+def _window_open(left_s: int) -> PolicyError:
+    return PolicyError(
+        "the dispute window is open", expected="its end", got=f"{left_s} s left", remedy="repeat the command then"
+    )
 
 
 def _root(identity: VaultIdentity, balances: tuple[Balance, ...]) -> bytes:

@@ -35,6 +35,7 @@ from fedchain.ports.store import ArtifactStore
 from fedchain.ports.training import Accountant
 from fedchain.workflow.enrolment import Applicant
 from fedchain.workflow.rounds import RunPlan
+from fedchain.workflow.run_state import Planned
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class NewRun:
 
     config: ExperimentConfig
     identity: LedgerIdentity
-    run: bytes
+    salt: bytes
     applicants: Sequence[Applicant]
     training: LocalTraining
     initial: FloatTensors
@@ -92,8 +93,8 @@ class NewRun:
     donations: Sequence[Donation] = ()
 
 
-def write_plan(new: NewRun, store: ArtifactStore) -> str:
-    """Put the initial model, the configuration, the policies and the run's manifest; return the manifest's CID.
+def write_plan(new: NewRun, store: ArtifactStore) -> Planned:
+    """Put the initial model, the configuration, the policies and the run's manifest; return the journal's first body.
 
     Raises:
         PolicyError: if there are fewer sites than a round needs: it would spend their privacy for nothing.
@@ -109,7 +110,7 @@ def write_plan(new: NewRun, store: ArtifactStore) -> str:
         format=RUN_FORMAT,
         profile=CID_PROFILE,
         federation=new.identity.federation,
-        run=new.run,
+        salt=new.salt,
         experiment=config.experiment,
         rounds=config.rounds,
         strategy=config.strategy.name,
@@ -129,7 +130,7 @@ def write_plan(new: NewRun, store: ArtifactStore) -> str:
         rewards=_terms(new, encoding, store),
         created_at=new.provenance.created_at,
     )
-    return store.put(document.to_bytes(manifest)).text
+    return Planned(manifest.run, store.put(document.to_bytes(manifest)).text, config.digest())
 
 
 def _check_cohort(new: NewRun) -> None:

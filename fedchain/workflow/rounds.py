@@ -17,13 +17,13 @@ from fedchain.core.eip712 import signing_digest
 from fedchain.core.envelope import Envelope
 from fedchain.core.errors import InputError, PolicyError
 from fedchain.core.fixedpoint import FixedPoint
-from fedchain.core.manifest import ROUND_FORMAT, AcceptedUpdate, ArtifactRef, RejectedReply, RoundManifest, RunManifest
+from fedchain.core.manifest import ROUND_FORMAT, AcceptedUpdate, RejectedReply, RoundManifest, RunManifest
 from fedchain.core.messages import InclusionPromise
 from fedchain.core.policy import DataPolicy
 from fedchain.core.record import LinkKind
 from fedchain.core.rejection import Reason
 from fedchain.core.task import SignedPromise, Task, leaf_of
-from fedchain.core.tensors import decode, encode, model_digest
+from fedchain.core.tensors import decode, encode
 from fedchain.ports.clock import Clock
 from fedchain.ports.cohort import Cohort, Reply
 from fedchain.ports.journal import Journal
@@ -42,6 +42,7 @@ from fedchain.ports.watcher import (
     Watcher,
 )
 from fedchain.workflow.gate import NOBODY, Admission, Gate, Refusal, schema_of
+from fedchain.workflow.model_series import ModelSeries
 from fedchain.workflow.outcome import Outcome, link_of, updates_tree
 from fedchain.workflow.receipts import Receipts
 from fedchain.workflow.registry_view import RegistryView
@@ -61,7 +62,8 @@ class Instruments:
     """The ports that a round machine works with.
 
     `run_all` spreads the aggregation over threads; `keep_receipts` hands the state on whenever receipts came in, and
-    before the run is finished, so that a crash leaves no finished run without its pins.
+    before the run is finished, so that a crash leaves no finished run without its pins. Every `snapshot_every`-th model
+    is stored whole.
     """
 
     store: ArtifactStore
@@ -75,6 +77,7 @@ class Instruments:
     run_all: RunAll
     keep_receipts: Callable[[RunState], None]
     payloads: PayloadReader
+    snapshot_every: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +98,13 @@ class RoundMachine:
         self.state = RunState.replay(instruments.journal.entries())
         self._plan = plan
         self._manifest = plan.manifest
+        self._run = plan.manifest.run
         self._with = instruments
+        self._models = ModelSeries(instruments.store, instruments.snapshot_every)
         self._identity = instruments.ledger.identity()
         self._registry = RegistryView(instruments.ledger)
         self._receipts = Receipts(self._identity, self.state, instruments.cohort, self._note, instruments.watcher)
-        self._spending = recorded_spending(
-            instruments.ledger, instruments.store, plan.manifest.run, instruments.accountant
-        )
+        self._spending = recorded_spending(instruments.ledger, instruments.store, self._run, instruments.accountant)
         for number in sorted(self.state.decided):
             self._spend(self.state.decided[number])
         self._journal_lock = threading.Lock()
@@ -127,8 +130,8 @@ class RoundMachine:
                 sealer.submit(self._close().link.round)
         self._collect_receipts()
         if not self.state.is_finished:
-            self._note(Finished(self._manifest.run))
-        self._with.watcher(RunEnded(self._manifest.run.hex()))
+            self._note(Finished(self._run))
+        self._with.watcher(RunEnded(self._run.hex()))
         return self.state
 
     def _collect_receipts(self) -> None:
@@ -137,7 +140,7 @@ class RoundMachine:
 
     def _round(self) -> Decided:
         opened = self._open()
-        model = self._with.store.get(Cid.parse(opened.base_model.cid))
+        model = self._models.get(Cid.parse(opened.base_model.cid))
         task = self._task(opened)
         self._errors, self._has_asked = [], False
         total = self._sum_of(tuple(self.state.accepted.values()))
@@ -167,7 +170,7 @@ class RoundMachine:
             chain_id=self._identity.chain_id,
             rounds_contract=self._identity.rounds_contract,
             federation=manifest.federation,
-            run=manifest.run,
+            run=self._run,
             round=opened.round,
             attempt=opened.attempt,
             base_model=opened.base_model.digest,
@@ -261,7 +264,8 @@ class RoundMachine:
             new = encode(total.apply_to(decode(model), FixedPoint(self._manifest.fraction_bits, self._manifest.width)))
         except ModelOutOfRangeError:
             return self._abort(opened, gate, covered, lost, "model-out-of-range")
-        reference = ArtifactRef(self._with.store.put(new).text, model_digest(new))
+        is_last = self.state.rounds_sealed + 1 == self._manifest.rounds
+        reference = self._models.put(new, opened.base_model, is_last=is_last)
         return self._end(opened, Outcome(LinkKind.SEALED, gate.now, gate.registry.head, reference, covered, lost, ""))
 
     def _withdrawn(self, accepted: Accepted, reason: Reason) -> RejectedReply:
@@ -293,7 +297,7 @@ class RoundMachine:
             format=ROUND_FORMAT,
             run_manifest=self._plan.manifest_cid,
             federation=self._manifest.federation,
-            run=self._manifest.run,
+            run=self._run,
             round=opened.round,
             attempt=opened.attempt,
             kind=int(outcome.kind),

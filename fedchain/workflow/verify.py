@@ -7,22 +7,24 @@ ledger can rebuild it as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from fedchain.core.aggregation import RunAll
 from fedchain.core.erasure import SignedDeletion
 from fedchain.core.errors import FormatError, InputError, IntegrityError, LockedArtifactError, MissingArtifactError
-from fedchain.core.lineage import Contribution, DonatedRows, Lineage, LineageRound, Taint, Verdict
+from fedchain.core.lineage import Contribution, DonatedRows, Lineage, LineageRound, Release, Taint, Verdict
 from fedchain.core.record import LinkKind
 from fedchain.core.rejection import Reason
 from fedchain.core.trust import TrustFile
 from fedchain.ports.ledger import Ledger
+from fedchain.ports.models import ModelRegistry
 from fedchain.ports.store import ArtifactStore
 from fedchain.ports.training import Accountant
 from fedchain.workflow.audit_chain import ChainedLink, audit_chain
 from fedchain.workflow.audit_pins import audit_heads, audit_trust, check_identity
 from fedchain.workflow.audit_privacy import audit_privacy
+from fedchain.workflow.audit_releases import audit_releases
 from fedchain.workflow.audit_report import Report
 from fedchain.workflow.audit_round import AuditedRound, RoundAuditor
 from fedchain.workflow.rewards import paying_runs, read_validation
@@ -31,10 +33,11 @@ from fedchain.workflow.taint import datasets_behind, taints_of, withdrawals
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What a verification gives: the lineage that it tells of, and the rounds behind it."""
+    """What a verification gives: the lineage that it tells of, the rounds behind it, and the CIDs that they name."""
 
     lineage: Lineage
     rounds: tuple[AuditedRound, ...]
+    named: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,9 @@ class Verifier:
     accountant: Accountant
     run_all: RunAll
     deletions: Sequence[SignedDeletion] = ()
+    models: ModelRegistry | None = None
+    roles: Mapping[int, str] = field(default_factory=dict[int, str])
+    """The registry of models, where there is one, and what its roles are called."""
 
     def verify(
         self,
@@ -89,10 +95,13 @@ class Verifier:
         self._audit_validation(rounds, auditor.named, report)
         if scrub:
             self._scrub(auditor.named, report)
+        releases: tuple[Release, ...] = ()
+        if self.models is not None and run is None and rounds:
+            releases = audit_releases(self.models, self.roles, rounds, report)
         verdict = _verdict(links, run, pinned, report)
         shown = _shown(rounds)
-        lineage = Lineage(verdict, shown, report.claims(), tuple(report.findings), _pins(pinned))
-        return Audit(lineage, tuple(rounds))
+        lineage = Lineage(verdict, shown, report.claims(), tuple(report.findings), _pins(pinned), releases)
+        return Audit(lineage, tuple(rounds), frozenset(auditor.named))
 
     def _audit_validation(self, rounds: Sequence[AuditedRound], named: set[str], report: Report) -> None:
         for run, terms in paying_runs(rounds):

@@ -30,6 +30,8 @@ class MemoryVault:
     proposals: list[Proposal] = field(default_factory=list[Proposal])
     claimed: dict[bytes, int] = field(default_factory=dict[bytes, int])
     transactions: int = 0
+    time: int = 0
+    """That of the newest block."""
 
     def fund(self, amount: int) -> None:
         """Put coins in."""
@@ -41,9 +43,14 @@ class MemoryVault:
         """All that ever left the vault."""
         return sum(self.claimed.values())
 
+    def mine(self) -> None:
+        """Add a block."""
+        self.time = max(self.clock.now(), self.time)
+
     def transact(self) -> bytes:
         """Return the hash of the next transaction."""
         self.transactions += 1
+        self.mine()
         return keccak(b"vault transaction" + self.transactions.to_bytes(8))
 
 
@@ -56,6 +63,9 @@ class MemoryRewardVault:
 
     def identity(self) -> VaultIdentity:
         return self._vault.identity
+
+    def time(self) -> int:
+        return self._vault.time
 
     def root(self) -> bytes:
         return self._vault.root

@@ -74,7 +74,7 @@ from tests.scenarios.invariants import (
 IDENTITY: Final = LedgerIdentity(31_337, b"\x01" * 20, b"\x02" * 20, b"\xfe" * 32)
 AGGREGATOR: Final = NamedSigner("aggregator")
 OPERATOR: Final = NamedSigner("operator")
-RUN: Final = b"\x0a" * 32
+SALT: Final = b"\x0a" * 32
 CODE: Final = b"\xc0" * 32
 ENVIRONMENT: Final = b"\xee" * 32
 DELTA: Final = 1e-5
@@ -185,10 +185,10 @@ class Federation:
         """Run what is left of the run."""
         return self.machine().run()
 
-    def another_run(self, run: bytes, setup: Setup | None = None) -> Federation:
+    def another_run(self, salt: bytes, setup: Setup | None = None) -> Federation:
         """Plan another run of the same federation, with a journal of its own."""
         chosen = setup or self.setup
-        plan = _plan(chosen, run, [each.applicant for each in self.members], self.store, self.clock.now())
+        plan = _plan(chosen, salt, [each.applicant for each in self.members], self.store, self.clock.now())
         return replace(self, setup=chosen, plan=plan, journal=_journal(plan), events=[], pins=())
 
     def submit(self, member: int, message: RegistryMessage) -> None:
@@ -311,7 +311,7 @@ def federation(setup: Setup | None = None) -> Federation:
     enrol(MemoryLedger(record, OPERATOR.address), MemoryRegistry(record, OPERATOR.address), applicants, clock.now())
     clock.forward(3600)  # the registry's transactions lie in the past
     store = MemoryStore()
-    plan = _plan(setup, RUN, applicants, store, clock.now())
+    plan = _plan(setup, SALT, applicants, store, clock.now())
     cohort = DirectCohort([each.site for each in members])
     return Federation(setup, clock, power, record, store, _journal(plan), members, plan, cohort)
 
@@ -339,16 +339,15 @@ def _member(setup: Setup, number: int, clock: ManualClock, power: Power) -> Memb
     return Member(applicant, admin, device, trainer, state, site)
 
 
-def _plan(setup: Setup, run: bytes, applicants: Sequence[Applicant], store: MemoryStore, now: int) -> RunPlan:
+def _plan(setup: Setup, salt: bytes, applicants: Sequence[Applicant], store: MemoryStore, now: int) -> RunPlan:
     config = setup.config()
     provenance = Provenance(CODE, ENVIRONMENT, "simulation", now)
     is_paid = setup.rewards.mode == "donated"
     new = NewRun(
-        config, IDENTITY, run, applicants, local_training(config, 4), SCORABLE if is_paid else INITIAL, provenance,
+        config, IDENTITY, salt, applicants, local_training(config, 4), SCORABLE if is_paid else INITIAL, provenance,
         tuple(_donation(each) for each in applicants) if is_paid else (),
     )  # fmt: skip
-    cid = write_plan(new, store)
-    return read_plan(store, cid, setup.timeout_s)
+    return read_plan(store, write_plan(new, store).manifest_cid, setup.timeout_s)
 
 
 def _donation(applicant: Applicant) -> Donation:

@@ -286,10 +286,11 @@ class Forger:
 
     def _seal(self, genuine: RoundManifest) -> None:
         cid, run = self._run(genuine.run_manifest)
-        base = self._models.get(genuine.run, run.initial_model)
+        named = run.run if self.forgery.plays_devices else genuine.run  # sites have signed for the run as it was
+        base = self._models.get(named, run.initial_model)
         devices = {each.header.message.dataset: signer_of(each.header) or NOBODY for each in genuine.accepted}
-        accepted = tuple(self._restated(each, run, base) for each in genuine.accepted)
-        told = replace(genuine, run_manifest=cid, base_model=base, model=base, accepted=accepted)
+        accepted = tuple(self._restated(each, named, run, base) for each in genuine.accepted)
+        told = replace(genuine, run=named, run_manifest=cid, base_model=base, model=base, accepted=accepted)
         told = self.forgery.round(replace(told, registry_head=self.stage.ledger.registry_head()))
         if self.forgery.plays_devices:
             signed = [self._signed(each, devices.get(each.header.message.dataset, NOBODY)) for each in told.accepted]
@@ -303,11 +304,13 @@ class Forger:
         self._heads[told.run] = self.stage.ledger.seal(link, self._heads.get(told.run, ZERO)).round_hash
         self._models[told.run] = told.model
 
-    def _restated(self, update: AcceptedUpdate, run: RunManifest, base: ArtifactRef) -> AcceptedUpdate:
+    def _restated(self, update: AcceptedUpdate, named: bytes, run: RunManifest, base: ArtifactRef) -> AcceptedUpdate:
         """The update for what is now its base and its policy; without the device's key the old signature stays."""
         message = update.header.message
         policies = {each.dataset: each.policy.digest for each in run.cohort}
-        message = replace(message, base_model=base.digest, policy=policies.get(message.dataset, message.policy))
+        message = replace(
+            message, run=named, base_model=base.digest, policy=policies.get(message.dataset, message.policy)
+        )
         return replace(update, header=replace(update.header, message=message))
 
     def _signed(self, update: AcceptedUpdate, device: bytes) -> AcceptedUpdate:

@@ -32,6 +32,8 @@ from tests.doubles.rpc_proxy import RpcProxy, error, result, rpc_proxy
 from tests.doubles.signer import NamedSigner
 from tests.doubles.stopwatch import ManualStopwatch
 
+pytestmark = pytest.mark.slow
+
 RUN: Final = b"\x77" * 32
 LINK: Final = RoundLink(RUN, 1, LinkKind.SEALED, b"\x11" * 32, ZERO, b"\x13" * 32, b"\x14" * 32, b"\x15" * 32, 4, 0)
 ACCOUNT: Final = account_of(CHAIN_ID, AGGREGATOR.address)

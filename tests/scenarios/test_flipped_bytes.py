@@ -160,6 +160,7 @@ def test_every_artifact_of_a_home_is_named_by_a_round(vault: Vault, large_vault:
     assert any(path.suffix == SIDECAR for path in large_vault.artifacts)
 
 
+@pytest.mark.slow
 @settings(max_examples=80)
 @given(data=st.data(), bit=st.integers(0, 7))
 def test_a_flipped_bit_of_an_artifact_is_a_finding_in_every_round_that_names_it(

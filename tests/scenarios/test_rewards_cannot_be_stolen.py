@@ -17,6 +17,7 @@ from fedchain.core.errors import InputError, IntegrityError, PolicyError, Reject
 from fedchain.core.rewards import Balance, RewardHistory, RewardReport, reward_leaf, reward_tree
 from fedchain.ports.rewards import AssetKind, Proposal, VaultIdentity, VaultTerms
 from fedchain.workflow.payout import Claim, Done, Finalize, Order, Payout, Propose, Standing
+from tests.doubles.clock import ManualClock
 from tests.doubles.signer import NamedSigner
 from tests.doubles.vault import MemoryRewardVault, MemoryVault
 from tests.scenarios.federation import (
@@ -24,7 +25,7 @@ from tests.scenarios.federation import (
     IDENTITY,
     OPERATOR,
     REWARDS,
-    RUN,
+    SALT,
     Federation,
     Setup,
     Snapshot,
@@ -62,7 +63,7 @@ class World:
 
     def another_run(self) -> None:
         before = sum(self.earned.values())
-        self.new.another_run(bytes([RUN[0] + 1]) * 32, replace(PAID, rounds=5)).run()
+        self.new.another_run(bytes([SALT[0] + 1]) * 32, replace(PAID, rounds=5)).run()
         assert sum(self.earned.values()) > before
 
     @property
@@ -130,6 +131,56 @@ def test_nothing_is_final_before_its_window_is_over(world: World) -> None:
         world.payout().finalize()
     assert world.payout().claim() == ()
     assert world.vault.paid == 0
+
+
+def apart(world: World, seconds: int) -> ManualClock:
+    """Put the ledger's time before or behind the machine's; return its clock."""
+    clock = ManualClock(world.new.clock.time + seconds)
+    world.vault = MemoryVault(world.vault.identity, clock)
+    return clock
+
+
+def test_a_window_ends_by_the_ledgers_time_where_this_machine_is_slow(world: World) -> None:
+    clock = apart(world, 10 * WINDOW)
+    world.payout().propose()
+    clock.forward(WINDOW)
+    world.vault.mine()
+    assert len(world.payout().finalize()) == 1
+    assert world.vault.pending is None
+
+
+def test_a_window_ends_by_the_machines_time_where_the_ledger_is_idle(world: World) -> None:
+    world.payout().propose()
+    world.new.clock.forward(WINDOW)
+    assert world.vault.time < world.new.clock.time
+    assert len(world.payout().finalize()) == 1
+
+
+def test_a_fast_machine_is_told_that_the_window_is_open(world: World) -> None:
+    clock = apart(world, -10 * WINDOW)
+    world.payout().propose()
+    clock.forward(10)
+    world.vault.mine()
+    with pytest.raises(PolicyError, match=f"dispute window is open.*got {WINDOW - 10} s left"):
+        world.payout().finalize()
+    clock.forward(WINDOW - 10)
+    assert len(world.payout().finalize()) == 1
+
+
+def test_a_root_that_is_disputed_meanwhile_is_not_said_to_wait(world: World) -> None:
+    clock = apart(world, -10 * WINDOW)
+    world.payout().propose()
+
+    class Disputed(MemoryRewardVault):
+        def finalize(self) -> bytes:
+            world.vault.pending = None
+            return super().finalize()
+
+    clock.forward(10)
+    port = Disputed(world.vault, AGGREGATOR.address)
+    payout = Payout(port, world.new.rewards(), world.new.store, world.new.clock, world.orders.append)
+    with pytest.raises(RejectedTransactionError, match="no root is pending"):
+        payout.finalize()
 
 
 def test_a_root_for_less_stays_until_it_is_final_then_the_rest_is_proposed(world: World) -> None:

@@ -40,10 +40,11 @@ def manifests(home: Path) -> Iterator[RunManifest | RoundManifest]:
     store = open_artifacts(Home(home))
     for cid in store.cids():
         content = store.get(cid)
-        if b'"fedchain/round/1"' in content:
-            yield document.from_bytes(RoundManifest, content)
-        elif b'"fedchain/run/1"' in content:
-            yield document.from_bytes(RunManifest, content)
+        if content.startswith(b'{"'):
+            if b'"fedchain/round/1"' in content:
+                yield document.from_bytes(RoundManifest, content)
+            elif b'"fedchain/run/2"' in content:
+                yield document.from_bytes(RunManifest, content)
 
 
 def contents(home: Path) -> Iterator[tuple[str, bytes]]:

@@ -69,6 +69,11 @@ class Node:
         with translated():
             return int(self._web3.eth.chain_id)
 
+    def time(self) -> int:
+        """Return the second of the newest block: a transaction is tried at it before it is sent."""
+        with translated():
+            return int(self._web3.eth.get_block("latest")["timestamp"])
+
     def code(self, address: bytes) -> bytes:
         """Return the code at an address."""
         with translated():
@@ -92,6 +97,11 @@ class Node:
         """Return the hash of the first block, by which chains with one id are told apart."""
         with translated():
             return self._hash_at(0)
+
+    def data(self, transaction: bytes) -> bytes:
+        """Return what a transaction of the chain called its contract with."""
+        with translated():
+            return bytes(self._web3.eth.get_transaction(prefixed(transaction))["input"])
 
     def settle(self, signers: Sequence[Signer]) -> None:
         """Return when all that these keys have sent from here stands in the chain, one key after the other.

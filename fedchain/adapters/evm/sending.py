@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from web3 import Web3
-from web3.types import TxParams
+from web3.types import TxParams, Wei
 
 from fedchain.adapters.evm.abi import Contract
 from fedchain.adapters.evm.answers import checksummed, prefixed, warn
@@ -312,6 +312,8 @@ class _Shipment:
 
     def parameters(self) -> TxParams:
         found: TxParams = {"from": checksummed(self.signer.address), "data": prefixed(self.request.data)}
+        if self.request.value:
+            found["value"] = Wei(self.request.value)
         if self.request.to is not None:
             found["to"] = checksummed(self.request.to)
         return found

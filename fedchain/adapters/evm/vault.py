@@ -34,6 +34,10 @@ class EvmRewardVault:
         """Return chain, address and terms."""
         return self._identity
 
+    def time(self) -> int:
+        """Return the time of the newest block, in seconds since 1970."""
+        return self._node.time()
+
     def root(self) -> bytes:
         """Return the root that pays, zero before the first."""
         (root,) = self._node.call(self._identity.contract, VAULT, "root")
@@ -90,6 +94,19 @@ class EvmRewardVault:
         return self._node.send(self._sender, VAULT, data, self._identity.contract).transaction
 
 
+def find_vault(node: Node, deployer: bytes, terms: VaultTerms) -> VaultIdentity | None:
+    """Return the vault with these terms that a key has deployed, or None.
+
+    Raises:
+        UnreachableError: if the node does not answer.
+    """
+    for nonce in range(node.nonce(deployer)):
+        found = VaultIdentity(node.chain_id(), contract_address(deployer, nonce), terms)
+        if node.code(found.contract) and _terms_at(node, found.contract) == terms:
+            return found
+    return None
+
+
 def deploy_vault(node: Node, deployer: Signer, terms: VaultTerms) -> VaultIdentity:
     """Return the vault with these terms that this key has deployed, or deploy it.
 
@@ -97,10 +114,9 @@ def deploy_vault(node: Node, deployer: Signer, terms: VaultTerms) -> VaultIdenti
         RejectedTransactionError: if the contract refuses the terms.
         UnreachableError: if the node does not answer.
     """
-    for nonce in range(node.nonce(deployer.address)):
-        found = VaultIdentity(node.chain_id(), contract_address(deployer.address, nonce), terms)
-        if node.code(found.contract) and _terms_at(node, found.contract) == terms:
-            return found
+    found = find_vault(node, deployer.address, terms)
+    if found is not None:
+        return found
     address = contract_address(deployer.address, node.nonce(deployer.address))
     creation = VAULT.creation(
         terms.distributor, terms.guardian, terms.federation, terms.asset, int(terms.asset_kind), terms.dispute_window_s

@@ -1,0 +1,1 @@
+"""The store on nodes of IPFS: the RPC of Kubo, which js-ipfs and others speak, too."""
