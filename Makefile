@@ -42,6 +42,7 @@ test: check forge ## check, then every test but the slow ones
 	$(RUN) pytest -n $(WORKERS) --dist worksteal -m "not slow" --ignore=tests/test_readme.py
 
 test-slow: $(INSTALLED) $(SOLC) $(DAEMON) ## the slow tests
+	@scripts/softhsm.sh .cache/softhsm
 	$(RUN) pytest -n $(WORKERS) --dist worksteal -m slow
 
 check: format lint types imports contracts readme ## format, lint, types, import rules, contract artifacts, README

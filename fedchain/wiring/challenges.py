@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from fedchain.adapters.embedded_store import EmbeddedStore
 from fedchain.adapters.evm.challenges import EvmChallengeBook, check_book, deploy_book
 from fedchain.adapters.evm.funding import Payer, check_funds
 from fedchain.adapters.files import explained, replace_file
@@ -29,6 +28,7 @@ from fedchain.core.task import SignedPromise
 from fedchain.ports.challenges import BookIdentity, ChallengeBook, Exposure, Freeze, Omission
 from fedchain.ports.clock import Clock
 from fedchain.ports.site_state import Evidence
+from fedchain.wiring.confidential import open_artifacts
 from fedchain.wiring.home_chain import clock_of, read_home_chain, require_chain, written_home_chain
 from fedchain.wiring.models import ANSWER_WINDOW_S
 from fedchain.wiring.parties import parties_of, read_ledger, site_names
@@ -193,7 +193,7 @@ def _desk(home: Path, announce: Announce) -> Iterator[_Desk]:
     require_chain(opened, NEEDS)
     with locked(opened):
         with read_ledger(opened) as ledger:
-            chronicle = Chronicle.of(ledger, EmbeddedStore(opened.store))
+            chronicle = Chronicle.of(ledger, open_artifacts(opened, "aggregator"))
         operator, identity = parties_of(opened).operator, chronicle.identity
         with written_home_chain(opened, identity.chain_id, NEEDS) as node:
             known = _known(opened)

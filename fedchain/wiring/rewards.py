@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from fedchain.adapters.home import Home, locked, open_home
-from fedchain.adapters.keys import key_path, read_signer
+from fedchain.adapters.keys import key_path, read_device
 from fedchain.adapters.system import SystemClock
 from fedchain.adapters.threads import run_all_on
 from fedchain.config import RewardsConfig
@@ -136,7 +136,7 @@ def claim(home: Path, announce: Announce, account: str | None) -> tuple[Done, ..
 def names_of_clients(home: Home) -> dict[bytes, str]:
     """Return the names of the clients whose keys lie in this home, by address."""
     paths = {name: key_path(home.keys, "device", name) for name in site_names(home)}
-    return {read_signer(path).address: name for name, path in paths.items() if path.exists()}
+    return {read_device(path).address: name for name, path in paths.items() if path.exists()}
 
 
 def _with_vault(opened: Home) -> tuple[_Rederived, Parties]:

@@ -21,9 +21,11 @@ from fedchain.core.encryption import WrappedKeys
 from fedchain.core.errors import LockedArtifactError, MissingArtifactError, PolicyError
 from fedchain.core.lineage import Lineage, Verdict
 from fedchain.core.manifest import RoundManifest
+from fedchain.core.retention import HoldReason
 from fedchain.core.signatures import recover
 from fedchain.wiring.confidential import HOLDERS, open_artifacts, ring_of, site_ring
 from fedchain.wiring.erasure import erase
+from fedchain.wiring.keeping import hold
 from fedchain.wiring.parties import read_ledger, site_names
 from fedchain.workflow.erasing import EraseRequest
 from tests.doubles.power import Power, PowerCutError, after, never
@@ -163,9 +165,10 @@ def test_fewer_clients_than_hide_each_other_are_refused_and_told_why(home: Path)
     assert counted(check(home, trusted=True))["erased payload"] == 3
 
 
-def test_what_is_held_as_evidence_is_not_erased(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fedchain.wiring.erasure, "hold_on", lambda *_: "the audit of March")
-    with pytest.raises(PolicyError, match="is held: got the audit of March"):
+def test_what_is_held_as_evidence_is_not_erased(home: Path) -> None:
+    (run,) = (each.name for each in Home(home).runs.iterdir())
+    held = hold(home, run, HoldReason.AUDIT)
+    with pytest.raises(PolicyError, match=f"is held: got a hold on the model of round {held.round}"):
         erase(home, whole_round(home))
     assert check(home, trusted=True).verdict is Verdict.VERIFIED
     assert not Home(home).erasures.exists()
@@ -184,9 +187,9 @@ def test_an_altered_receipt_is_none(home: Path, field: str) -> None:
     files = ErasureFiles(Home(home).erasures)
     for each in files.receipts():
         value = getattr(each.receipt, field)
-        other: Any = value + 1 if isinstance(value, int) else value[::-1]
+        other: dict[str, Any] = {field: value + 1 if isinstance(value, int) else value[::-1]}
         (path,) = Home(home).erasures.glob(f"*/{each.receipt.payload_cid.hex()}-{each.receipt.reader.hex()}.receipt")
-        path.write_bytes(document.to_bytes(replace(each, receipt=replace(each.receipt, **{field: other}))))
+        path.write_bytes(document.to_bytes(replace(each, receipt=replace(each.receipt, **other))))
     lineage = check(home, trusted=True)
     assert lineage.verdict is Verdict.FINDINGS
     assert {each.claim for each in lineage.findings} == {"payload"}
