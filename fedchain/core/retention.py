@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from fedchain.core.cid import Cid
 from fedchain.core.errors import FormatError
@@ -159,10 +159,10 @@ def _texts(value: Json) -> Iterator[str]:
         case str():
             yield value
         case list():
-            for each in value:
+            for each in cast("list[Json]", value):
                 yield from _texts(each)
         case dict():
-            for each in value.values():
+            for each in cast("dict[str, Json]", value).values():
                 yield from _texts(each)
         case _:
             pass
