@@ -62,14 +62,31 @@ class StrategyConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class StoreConfig:
-    """Where artifacts lie: "embedded" is a folder of the home.
+class StoreNodesConfig:
+    """How the nodes of `store=kubo` are reached, and how many must confirm an artifact; docs/stores.md explains each.
 
-    Of a run's models every `snapshot_every`-th is stored whole, the others as what changed since the one before.
+    `authorization_files` has one path an address, "" for none, or is empty; the home's folder counts as a replica where
+    `keep_local` is true.
     """
 
-    name: Literal["embedded"]
+    addresses: Annotated[tuple[str, ...], MinLen(1)]
+    authorization_files: tuple[str, ...]
+    keep_local: bool
+    quorum: Positive
+    timeout_s: Annotated[int, Ge(1), Le(3600)]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """Where artifacts lie: "embedded" is a folder of the home, "kubo" nodes of IPFS behind the RPC of Kubo.
+
+    Of a run's models every `snapshot_every`-th is stored whole, the others as what changed since the one before.
+    `nodes` are there for "kubo" only, and are not recorded: one run may be kept elsewhere tomorrow.
+    """
+
+    name: Literal["embedded", "kubo"]
     snapshot_every: Annotated[int, Ge(1), Le(64)] = 8
+    nodes: StoreNodesConfig | None = field(default=None, metadata={_RECORDED: False})
 
 
 @dataclass(frozen=True, slots=True)

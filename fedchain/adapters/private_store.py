@@ -113,13 +113,13 @@ class PrivateStore:
         """See ArtifactStore."""
         return self.inner.has(cid)
 
+    def remove(self, cid: Cid) -> None:
+        """See ArtifactStore; its keys stay in their rings, as other copies may have to be read."""
+        self.inner.remove(cid)
+
     def cids(self) -> Iterator[Cid]:
         """See ArtifactStore."""
         return self.inner.cids()
-
-    def remove(self, cid: Cid) -> None:
-        """See ArtifactStore; its keys stay in the rings until they are erased."""
-        self.inner.remove(cid)
 
     def _data_key(self, cid: Cid) -> bytes:
         keys = None if self.opener is None else self.ring.find(cid)

@@ -18,7 +18,7 @@ from typing import Final, cast
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from fedchain.config import ExperimentConfig, LedgerConfig
+from fedchain.config import ExperimentConfig, LedgerConfig, StoreConfig
 from fedchain.core.errors import InputError
 
 _EXPECTED: Final = {
@@ -36,6 +36,7 @@ _RANGES: Final = {
 }
 _REMEDIES: Final = {"privacy.epsilon": "to train without privacy choose privacy=off"}
 _ENDPOINT: Final = re.compile("https?://[^/@]+(/|$)")
+_MULTIADDR: Final = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/[0-9A-Za-z.:_-]+/tcp/[0-9]{1,5}(/https?)?")
 _ADDRESS: Final = re.compile("0x[0-9a-fA-F]{40}")
 _LARGEST_SEED: Final = 2**53
 
@@ -141,6 +142,7 @@ def _contradictions(config: ExperimentConfig) -> list[InputError]:
             )
         )
     errors += _node_contradictions(config.ledger)
+    errors += _store_contradictions(config.store)
     token = config.rewards.token
     is_token = config.rewards.asset == "erc20"
     if is_token != (token is not None) or (token is not None and not _ADDRESS.fullmatch(token)):
@@ -173,6 +175,29 @@ def _node_contradictions(ledger: LedgerConfig) -> Iterator[InputError]:
     if node.max_tip_gwei > node.max_fee_gwei:
         expected = f"at most the {node.max_fee_gwei} of ledger.node.max_fee_gwei"
         yield InputError("ledger.node.max_tip_gwei", expected=expected, got=node.max_tip_gwei)
+
+
+def _store_contradictions(store: StoreConfig) -> Iterator[InputError]:
+    nodes = store.nodes
+    if (store.name == "kubo") != (nodes is not None):
+        got = f"{'null' if nodes is None else 'a group of keys'} for {store.name}"
+        yield InputError("store.nodes", expected="its keys for kubo, else null", got=got, remedy="choose store=kubo")
+    if nodes is None:
+        return
+    others = [each for each in nodes.addresses if not _MULTIADDR.fullmatch(each)]
+    if others:
+        expected = "/ip4/127.0.0.1/tcp/5001/http, or /dns/HOST/tcp/PORT/https"
+        yield InputError("store.nodes.addresses", expected=expected, got=_short(others[0]))
+    most = len(set(nodes.addresses)) + nodes.keep_local
+    if len(set(nodes.addresses)) < len(nodes.addresses) or nodes.quorum > most:
+        expected, got = (
+            "at most the number of different nodes, the home included if it keeps",
+            f"{nodes.quorum} of {most}",
+        )
+        yield InputError("store.nodes.quorum", expected=expected, got=got)
+    if len(nodes.authorization_files) not in {0, len(nodes.addresses)}:
+        expected = f"none, or one for each of the {len(nodes.addresses)} addresses"
+        yield InputError("store.nodes.authorization_files", expected=expected, got=len(nodes.authorization_files))
 
 
 def _number(value: float) -> str:

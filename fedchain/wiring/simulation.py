@@ -45,6 +45,7 @@ from fedchain.wiring.confidential import open_artifacts, open_confidential
 from fedchain.wiring.hospitals import Hospital, admit, load, metrics_of, names_of
 from fedchain.wiring.parties import Record, parties_of, written_ledger
 from fedchain.wiring.plans import MODE, check_grants, new_run
+from fedchain.wiring.stores import written_store
 from fedchain.wiring.trust import write_trust
 from fedchain.workflow.enrolment import enrol
 from fedchain.workflow.model_series import ModelSeries
@@ -145,6 +146,7 @@ def prepared(config: ExperimentConfig, home: Path, watcher: Watcher, *, fresh: b
         stack.enter_context(locked(opened))
         parties = parties_of(opened)
         record = stack.enter_context(written_ledger(opened, parties, config.ledger))
+        written_store(opened, config.store)  # from here on the home knows where artifacts are kept
         confidential = open_confidential(opened, config.encryption)
         store, identity = confidential.store, record.ledger.identity()
         hospitals = tuple(

@@ -72,7 +72,7 @@ def payload_encryption(config: ExperimentConfig) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Donation:
-    """Rows (n, features) and labels (n,) of 0 and 1 that a client donates for validation, for verifiers to read."""
+    """Rows (n, features) and labels (n,) of 0 and 1 that a client donates: all who verify can read them."""
 
     client: bytes
     rows: npt.NDArray[np.float32]

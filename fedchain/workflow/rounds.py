@@ -110,6 +110,7 @@ class RoundMachine:
         self._journal_lock = threading.Lock()
         self._errors: list[str] = []
         self._has_asked = False
+        self._may_promise = False
 
     def run(self) -> RunState:
         """Run every round that is left, close the run, collect the receipts.
@@ -142,7 +143,7 @@ class RoundMachine:
         opened = self._open()
         model = self._models.get(Cid.parse(opened.base_model.cid))
         task = self._task(opened)
-        self._errors, self._has_asked = [], False
+        self._errors, self._has_asked, self._may_promise = [], False, False
         total = self._sum_of(tuple(self.state.accepted.values()))
         for each in self.state.accepted.values():  # journaled before a crash, and perhaps not sent
             self._with.cohort.promise(each.node, each.promise)
@@ -216,6 +217,9 @@ class RoundMachine:
         return Gate(task, self._manifest, registry, self._plan.policies, self._spending, now, self._with.payloads)
 
     def _accept(self, task: Task, node: int, admission: Admission) -> Accepted:
+        if not self._may_promise:  # once a round: a stale aggregator must not promise what it cannot seal
+            self._with.ledger.check_lead()
+            self._may_promise = True
         cid, header = admission.payload_cid, admission.header
         leaf = leaf_of(self._identity.rounds, header, admission.signer, cid.codec)
         promise = InclusionPromise(task.federation, task.run, task.round, leaf, task.deadline)

@@ -140,6 +140,29 @@ def test_a_node_of_a_ledger_that_has_none_is_one_line() -> None:
     assert "ledger.node" in line
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["store.nodes.addresses=[]"], "store.nodes.addresses: expected "),
+        (
+            ["store.nodes.addresses=[http://a:5001]"],
+            "store.nodes.addresses: expected /ip4/127.0.0.1/tcp/5001/http, or ",
+        ),
+        (["store.nodes.quorum=2"], "store.nodes.quorum: expected at most the number of different nodes"),
+        (["store.nodes.quorum=3", "store.nodes.keep_local=true"], "got 3 of 2"),
+        (["store.nodes.addresses=[/dns/a/tcp/1,/dns/a/tcp/1]"], "got 1 of 1"),
+        (["store.nodes.authorization_files=[a,b]"], "expected none, or one for each of the 1 addresses, got 2"),
+        (
+            ["store.name=embedded"],
+            "store.nodes: expected its keys for kubo, else null, got a group of keys for embedded",
+        ),
+    ],
+)
+def test_settings_of_a_store_that_cannot_be_are_one_line(overrides: list[str], message: str) -> None:
+    (line,) = lines_of("store=kubo", *overrides)
+    assert message in line
+
+
 @pytest.mark.parametrize("override", ["heart", "", "=", "a=[1", "rounds", "\udcff=1", "data.split=\udcff", "a=1\nb=2"])
 def test_what_is_no_override_is_told_with_an_example(override: str) -> None:
     (line,) = lines_of(override)
