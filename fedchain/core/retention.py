@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
 from fedchain.core.cid import Cid
 from fedchain.core.errors import FormatError
@@ -159,10 +159,12 @@ def _texts(value: Json) -> Iterator[str]:
         case str():
             yield value
         case list():
-            for each in cast("list[Json]", value):
+            items: list[Json] = value
+            for each in items:
                 yield from _texts(each)
         case dict():
-            for each in cast("dict[str, Json]", value).values():
+            members: dict[str, Json] = value
+            for each in members.values():
                 yield from _texts(each)
         case _:
             pass
