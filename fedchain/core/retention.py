@@ -155,6 +155,7 @@ def _parsed(document: bytes) -> Json:
 
 
 def _texts(value: Json) -> Iterator[str]:
+<<<<<<< HEAD
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):
@@ -163,3 +164,18 @@ def _texts(value: Json) -> Iterator[str]:
     elif isinstance(value, dict):
         for each in value.values():
             yield from _texts(each)
+=======
+    match value:
+        case str():
+            yield value
+        case list():
+            items: list[Json] = value
+            for each in items:
+                yield from _texts(each)
+        case dict():
+            members: dict[str, Json] = value
+            for each in members.values():
+                yield from _texts(each)
+        case _:
+            pass
+>>>>>>> wip-keep
