@@ -43,7 +43,7 @@ def make_client_app(site_of: Callable[[Context], Site]) -> ClientApp:
 
 def _train(site: Site, message: Message) -> ConfigRecord:
     signed = site.contribute(_document(message, Task), _bytes(message, "model"))
-    return ConfigRecord({"header": document.to_bytes(signed.header), "payload": signed.payload})
+    return ConfigRecord({"header": document.to_bytes(signed.header), "payload": signed.payload, "keys": signed.keys})
 
 
 def _promise(site: Site, message: Message) -> ConfigRecord:

@@ -80,11 +80,20 @@ class StoreNodesConfig:
 class StoreConfig:
     """Where artifacts lie: "embedded" is a folder of the home, "kubo" nodes of IPFS behind the RPC of Kubo.
 
+    Of a run's models every `snapshot_every`-th is stored whole, the others as what changed since the one before.
     `nodes` are there for "kubo" only, and are not recorded: one run may be kept elsewhere tomorrow.
     """
 
     name: Literal["embedded", "kubo"]
+    snapshot_every: Annotated[int, Ge(1), Le(64)] = 8
     nodes: StoreNodesConfig | None = field(default=None, metadata={_RECORDED: False})
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptionConfig:
+    """Whether what a run stores is encrypted for its readers: "off" is for tests, and every report says it."""
+
+    mode: Literal["on", "off"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +129,7 @@ class LedgerConfig:
 
 @dataclass(frozen=True, slots=True)
 class RewardsConfig:
-    """What contributions earn: "donated" scores them on rows that sites donate IN PLAIN, "off" pays nothing.
+    """What contributions earn: "donated" scores them on rows that sites donate to all who verify, "off" pays nothing.
 
     `token` is the address of the ERC-20 contract where `asset` is "erc20", else null.
     """
@@ -151,6 +160,7 @@ class ExperimentConfig:
     privacy: PrivacyConfig
     strategy: StrategyConfig
     store: StoreConfig
+    encryption: EncryptionConfig
     ledger: LedgerConfig
     rewards: RewardsConfig
     simulation: SimulationConfig

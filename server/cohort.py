@@ -97,7 +97,8 @@ class FlowerCohort:
         if message.has_error():
             return Reply(node, round_, b"", b"", f"node {node}: {message.error.reason}")
         record = _record(message)
-        return Reply(node, round_, _bytes(record, "header"), _bytes(record, "payload"), _text(record, "error"))
+        header, payload, keys = (_bytes(record, name) for name in ("header", "payload", "keys"))
+        return Reply(node, round_, header, payload, _text(record, "error"), keys)
 
 
 def _message(node: int, kind: str, round_: int, ttl: float | None, **body: bytes) -> Message:

@@ -140,10 +140,7 @@ contract ModelRegistry is IModelRegistry {
         PackedStatus storage version = _known(versionId);
         if (version.state == State.Revoked || version.state == State.Tainted) revert WrongState(version.state);
         if (isDisposed[versionId][dataset]) revert AlreadyDisposed(versionId, dataset);
-        bytes32 ancestor = _ancestor(path);
-        bytes32 root = path[path.length - 1].datasetsRoot;
-        bytes32 leaf = keccak256(bytes.concat(keccak256(abi.encode(dataset))));
-        if (root == 0 || !MerkleProof.verifyCalldata(proof, root, leaf)) revert WrongProof();
+        bytes32 ancestor = _requireBehind(path, dataset, proof);
         uint64 withdrawnAt = _registry.consentOf(dataset).withdrawnAt;
         if (withdrawnAt == 0 || block.timestamp < withdrawnAt) revert NotWithdrawn(dataset);
 
@@ -153,9 +150,12 @@ contract ModelRegistry is IModelRegistry {
     }
 
     /// @inheritdoc IModelRegistry
-    function dispose(bytes32 versionId, bytes32 dataset, Vote[] calldata votes) external {
+    function dispose(Version[] calldata path, bytes32 dataset, bytes32[] calldata proof, Vote[] calldata votes) external {
+        if (path.length == 0) revert BrokenPath(0);
+        bytes32 versionId = versionIdOf(path[0]);
         PackedStatus memory version = _known(versionId);
         if (version.state != State.Tainted) revert WrongState(version.state);
+        _requireBehind(path, dataset, proof);
         _counted(votes, version, Subject(DISPOSITION, versionId, dataset));
 
         (version.state, version.reviewSince) = (State.Candidate, _nextSecond());
@@ -293,6 +293,18 @@ contract ModelRegistry is IModelRegistry {
             if (kind == EdgeKind.None || !isKnown) revert WrongEdge(i);
             isTainted = isTainted || state == State.Tainted;
         }
+    }
+
+    /// @dev The id of a version binds its parents and its datasets, so that a path and a proof need no state.
+    function _requireBehind(Version[] calldata path, bytes32 dataset, bytes32[] calldata proof)
+        private
+        view
+        returns (bytes32 ancestor)
+    {
+        ancestor = _ancestor(path);
+        bytes32 root = path[path.length - 1].datasetsRoot;
+        bytes32 leaf = keccak256(bytes.concat(keccak256(abi.encode(dataset))));
+        if (root == 0 || !MerkleProof.verifyCalldata(proof, root, leaf)) revert WrongProof();
     }
 
     function _ancestor(Version[] calldata path) private view returns (bytes32 id) {

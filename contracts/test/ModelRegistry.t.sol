@@ -312,7 +312,7 @@ contract ModelRegistryTest is ReleaseWorld {
         vm.warp(START + 1);
         vm.expectPartialRevert(IModelRegistry.WrongState.selector);
         models.decide(id, APPROVE, new IModelRegistry.Vote[](3));
-        models.dispose(id, DATASET, dispositions(id));
+        models.dispose(path, DATASET, new bytes32[](0), dispositions(id));
         vm.expectPartialRevert(IModelRegistry.AlreadyDisposed.selector);
         models.taint(path, DATASET, new bytes32[](0));
         vm.warp(START + 2);
@@ -346,6 +346,33 @@ contract ModelRegistryTest is ReleaseWorld {
         IModelRegistry.Version[] memory path = pathOf(version);
         vm.expectRevert(IModelRegistry.WrongProof.selector);
         models.taint(path, dataset, proof);
+    }
+
+    function test_a_disposition_is_about_a_dataset_behind_the_very_version() public {
+        (IModelRegistry.Version memory version, bytes32 id) = submitted();
+        grantAndWithdraw();
+        IModelRegistry.Version[] memory path = pathOf(version);
+        bytes32[] memory proof = new bytes32[](0);
+        models.taint(path, DATASET, proof);
+        IModelRegistry.Version memory tuned = child(id, IModelRegistry.EdgeKind.FineTune);
+        bytes32 tunedId = submit(tuned);
+        vm.warp(START + 1);
+        IModelRegistry.Vote[] memory votes = dispositions(id);
+        vm.expectRevert(IModelRegistry.WrongProof.selector);
+        models.dispose(path, keccak256("another dataset"), proof, votes);
+        IModelRegistry.Version[] memory none_ = new IModelRegistry.Version[](0);
+        vm.expectRevert(abi.encodeWithSelector(IModelRegistry.BrokenPath.selector, 0));
+        models.dispose(none_, DATASET, proof, votes);
+        IModelRegistry.Version[] memory longer = new IModelRegistry.Version[](2);
+        (longer[0], longer[1]) = (tuned, tuned);
+        vm.expectRevert(abi.encodeWithSelector(IModelRegistry.BrokenPath.selector, 1));
+        models.dispose(longer, DATASET, proof, votes);
+        longer[1] = version;
+        vm.expectPartialRevert(Statements.WrongSignature.selector); // the parent's votes
+        models.dispose(longer, DATASET, proof, votes);
+        models.dispose(longer, DATASET, proof, dispositions(tunedId));
+        requireState(tunedId, IModelRegistry.State.Candidate);
+        requireState(id, IModelRegistry.State.Tainted);
     }
 
     function test_an_origin_is_a_sealed_link_of_this_very_model_or_a_known_parent() public {

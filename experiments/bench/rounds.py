@@ -18,6 +18,7 @@ from fedchain.adapters.training.trainer import TorchTrainer
 from fedchain.cli.simulation import simulate
 from fedchain.config import (
     DataConfig,
+    EncryptionConfig,
     ExperimentConfig,
     LedgerConfig,
     ModelConfig,
@@ -49,6 +50,7 @@ def experiment(hidden: int, rounds: int) -> ExperimentConfig:
         privacy=PrivacyConfig("dp", 8.0, 1e-5, 1.0),
         strategy=StrategyConfig("fedavg", 1, 16, 0.1, 4, 100.0, 1, 3600),
         store=StoreConfig("embedded"),
+        encryption=EncryptionConfig("on"),
         ledger=LedgerConfig("embedded", 31337),
         rewards=RewardsConfig("off", 0, "credits", None, 60),
         simulation=SimulationConfig(None),

@@ -17,26 +17,26 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from tempfile import mkstemp
 from typing import BinaryIO, Final
 
+from fedchain.adapters.chunk_files import read_hashed, write_hashed
 from fedchain.adapters.files import explained, make_folder, sync_folder
-from fedchain.core.cid import CHUNK_BYTES, RAW, BytesLike, Cid, DagBuilder, cut, decode_node
+from fedchain.adapters.sidecar import REMEDY, SIDECAR, damaged_sidecar, verified_leaves
+from fedchain.adapters.store_files import artifact_files, folder_of
+from fedchain.adapters.store_quota import Quota
+from fedchain.core.cid import CHUNK_BYTES, RAW, BytesLike, Cid, DagBuilder, cid_of, cut
 from fedchain.core.errors import FormatError, IntegrityError, MissingArtifactError
 
-_SIDECAR: Final = ".dag"
-_LENGTH_BYTES: Final = 4
-_MOST_SIDECAR_BYTES: Final = 1 << 30
+_MOSTSIDECAR_BYTES: Final = 1 << 30
 """Enough for an artifact of 20 TB; a longer file is not worth reading."""
-_SYNC_EVERY: Final = 16
-"""Chunks between two syncs in the background, so that the disk works while the next chunks are hashed."""
-_REMEDY: Final = "put the artifact again from another copy"
 _A_LINK_OR_SOCKET: Final = frozenset({errno.ELOOP, errno.ENXIO})
 
 
@@ -54,16 +54,25 @@ class EmbeddedStore:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._drafts = root / "tmp"
+        self._quota = Quota(root)
 
     def put(self, data: BytesLike) -> Cid:
-        """See ArtifactStore."""
-        return self.put_stream([data])
+        """See ArtifactStore. What is here already is put again even where the quota is used up."""
+        size = memoryview(data).nbytes
+        with explained(self._root):
+            if not self._quota.has_room(size) and not self.has(cid_of(data)):
+                self._quota.require_room(size)
+        return self._put([data])
 
     def put_stream(self, parts: Iterable[BytesLike]) -> Cid:
         """See ArtifactStore."""
+        with explained(self._root):
+            return self._put(self._quota.watched(parts))
+
+    def _put(self, parts: Iterable[BytesLike]) -> Cid:
         with explained(self._root), self._writing(), ExitStack() as files, ExitStack() as undo:
             content = _new_draft(self._drafts, files, undo)
-            cid, nodes = _write(content.file, parts)
+            cid, nodes = write_hashed(content.file, parts)
             path = self._path(cid)
             finished = {path: content}
             if nodes:
@@ -81,33 +90,49 @@ class EmbeddedStore:
 
     def remove(self, cid: Cid) -> None:
         """See ArtifactStore."""
+        self._remove(cid, lambda _: True)
+
+    def remove_older(self, cid: Cid, before: int) -> bool:
+        """Remove an artifact unless it was put again at the second `before` or after it; tell whether it is gone."""
+        return self._remove(cid, lambda path: path.lstat().st_mtime < before)
+
+    def tidy(self) -> bool:
+        """Sweep what killed puts and removals left; False where a writer is at work, and nothing is swept."""
+        with explained(self._root):
+            return not _is_there(self._root) or self._tidied()
+
+    def _remove(self, cid: Cid, may_go: Callable[[Path], bool]) -> bool:
         path = self._path(cid)
         with explained(self._root):
             if not _is_there(path.parent):
-                return
+                return True
             with self._writing(), self._naming():
                 leaving = self._drafts / f"{cid}.leaving"
                 if _is_there(path):
+                    if not may_go(path):
+                        return False
                     path.replace(leaving)
                     sync_folder(path.parent)  # the content is gone before its sidecar is
                 _sidecar_of(path).unlink(missing_ok=True)
                 sync_folder(path.parent)
                 leaving.unlink(missing_ok=True)
+        return True
 
     def get(self, cid: Cid) -> bytes:
         """See ArtifactStore."""
-        with self._reading(cid) as (content, leaves):
-            data = content.read()
-            if [sha256(chunk).digest() for chunk in cut([data])] != [digest for digest, _ in leaves]:
-                raise _damaged(cid, content)
-        return data
+        whole = BytesIO()
+        for chunk in self.chunks(cid):
+            if len(chunk) < CHUNK_BYTES and not whole.tell():
+                return chunk
+            whole.write(chunk)
+        return whole.getvalue()  # its own buffer, and no copy of it
 
     def chunks(self, cid: Cid) -> Iterator[bytes]:
-        """See ArtifactStore."""
+        """See ArtifactStore. While a chunk is handed out, the next ones are read and hashed."""
         with self._reading(cid) as (content, leaves):
-            for digest, size in leaves:
-                chunk = content.read(size)
-                if sha256(chunk).digest() != digest:
+            hashed = read_hashed(content, [size for _, size in leaves])
+            for (digest, _), (chunk, found) in zip(leaves, hashed, strict=True):
+                if found != digest:
                     raise _damaged(cid, content)
                 yield chunk
 
@@ -130,7 +155,7 @@ class EmbeddedStore:
     def cids(self) -> Iterator[Cid]:
         """See ArtifactStore. Files of other names are no artifacts and are passed over."""
         with explained(self._root):
-            for path in self._files():
+            for path in artifact_files(self._root):
                 try:
                     cid = Cid.parse(path.name)
                 except FormatError:
@@ -139,14 +164,7 @@ class EmbeddedStore:
                     yield cid
 
     def _path(self, cid: Cid) -> Path:
-        """Spread over 32 folders, named by the character before the last one, which holds three bits only."""
-        text = cid.text
-        return self._root / text[-2] / text
-
-    def _files(self) -> Iterator[Path]:
-        for folder in sorted(self._root.iterdir()) if _is_there(self._root) else ():
-            if len(folder.name) == 1 and folder.is_dir():
-                yield from sorted(folder.iterdir())
+        return folder_of(self._root, cid) / cid.text
 
     @contextmanager
     def _reading(self, cid: Cid) -> Iterator[tuple[BinaryIO, list[tuple[bytes, int]]]]:
@@ -160,7 +178,7 @@ class EmbeddedStore:
             size = os.fstat(content.fileno()).st_size
             if size > sum(most for _, most in leaves):
                 raise IntegrityError(
-                    f"artifact {cid} is damaged", expected=cid, got=f"a longer file ({size} bytes)", remedy=_REMEDY
+                    f"artifact {cid} is damaged", expected=cid, got=f"a longer file ({size} bytes)", remedy=REMEDY
                 )
             yield content, leaves
 
@@ -170,42 +188,47 @@ class EmbeddedStore:
             return [(cid.digest, CHUNK_BYTES)]
         try:
             with _open_plain(_sidecar_of(self._path(cid)), f"the sidecar of artifact {cid}") as file:
-                if os.fstat(file.fileno()).st_size > _MOST_SIDECAR_BYTES:
-                    raise _damaged_sidecar(cid, "a file too long for one")
+                if os.fstat(file.fileno()).st_size > _MOSTSIDECAR_BYTES:
+                    raise damaged_sidecar(cid, "a file too long for one")
                 packed = file.read()
         except FileNotFoundError as error:
             if not _is_there(self._path(cid)):  # removed since the content was opened
                 raise self._missing(cid) from error
-            raise _damaged_sidecar(cid, "no file") from error
+            raise damaged_sidecar(cid, "no file") from error
         try:
-            return _verified_leaves(cid, packed)
+            return verified_leaves(cid, packed)
         except FormatError as error:
-            raise _damaged_sidecar(cid, error) from error
+            raise damaged_sidecar(cid, error) from error
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """Hold a writer's lock, after sweeping what killed puts left, unless another writer is at work."""
-        make_folder(self._drafts)
-        lock = os.open(self._root / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                pass
-            else:
+        with self._locked_file("lock") as lock:
+            if _is_alone(lock) and any(self._drafts.iterdir()):
                 self._sweep()
             fcntl.flock(lock, fcntl.LOCK_SH)
             yield
-        finally:
-            os.close(lock)
+
+    def _tidied(self) -> bool:
+        with self._locked_file("lock") as lock:
+            is_alone = _is_alone(lock)
+            if is_alone:
+                self._sweep()
+        return is_alone
 
     @contextmanager
     def _naming(self) -> Iterator[None]:
         """Alone give and take names, which takes no longer than a few renames."""
-        lock = os.open(self._root / "names", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        try:
+        with self._locked_file("names") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+    @contextmanager
+    def _locked_file(self, name: str) -> Iterator[int]:
+        make_folder(self._drafts)
+        lock = os.open(self._root / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            yield lock
         finally:
             os.close(lock)
 
@@ -215,12 +238,10 @@ class EmbeddedStore:
         )
 
     def _sweep(self) -> None:
-        leftovers = list(self._drafts.iterdir())
-        if not leftovers:
-            return
         # Sidecars first: while a leftover is there, the put after a killed sweep sweeps again.
-        for path in self._files():
-            if path.suffix == _SIDECAR and not _is_there(path.with_suffix("")):
+        leftovers = list(self._drafts.iterdir())
+        for path in artifact_files(self._root):
+            if path.suffix == SIDECAR and not _is_there(path.with_suffix("")):
                 path.unlink()
         for leftover in leftovers:
             leftover.unlink()
@@ -242,48 +263,13 @@ def _sync(drafts: Collection[_Draft]) -> None:
         list(pool.map(os.fsync, [draft.file.fileno() for draft in drafts]))
 
 
-def _write(content: BinaryIO, parts: Iterable[BytesLike]) -> tuple[Cid, bytes]:
-    """Write `parts`, hashing each chunk once; return the CID and the bytes of the sidecar."""
-    nodes = bytearray()
-    dag = DagBuilder(lambda node: nodes.extend(_packed(node)))
-    syncing: Future[None] | None = None
-    with ThreadPoolExecutor(max_workers=1) as background:
-        for number, chunk in enumerate(cut(parts), start=1):
-            dag.add(sha256(chunk).digest(), len(chunk))
-            content.write(chunk)
-            if number % _SYNC_EVERY == 0:
-                if syncing is not None:
-                    syncing.result()  # the system reports a failed write-back once, so nobody may miss it
-                syncing = background.submit(os.fsync, content.fileno())
-    if syncing is not None:
-        syncing.result()
-    return dag.root(), bytes(nodes)
-
-
-def _verified_leaves(cid: Cid, packed: bytes) -> list[tuple[bytes, int]]:
-    """Build the tree again from the leaves that a sidecar names: the root and every byte must come out the same."""
-    rebuilt = bytearray()
-    dag = DagBuilder(lambda node: rebuilt.extend(_packed(node)))
-    links = [link for node in _unpack(packed) for link in decode_node(node) if link.cid.codec == RAW]
-    for link in links:
-        dag.add(link.cid.digest, link.content_bytes)
-    if dag.root() != cid:
-        raise _damaged_sidecar(cid, dag.root())
-    if rebuilt != packed:
-        raise _damaged_sidecar(cid, "other nodes than follow from its leaves")
-    return [(link.cid.digest, link.content_bytes) for link in links]
-
-
-def _packed(node: bytes) -> bytes:
-    return len(node).to_bytes(_LENGTH_BYTES, "little") + node
-
-
-def _unpack(packed: bytes) -> Iterator[bytes]:
-    position = 0
-    while position < len(packed):
-        start = position + _LENGTH_BYTES
-        position = start + int.from_bytes(packed[position:start], "little")
-        yield packed[start:position]
+def _is_alone(lock: int) -> bool:
+    """Take a lock alone, if nobody else has it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _is_there(path: Path) -> bool:
@@ -311,7 +297,7 @@ def _open_plain(path: Path, what: str) -> BinaryIO:
 
 
 def _sidecar_of(path: Path) -> Path:
-    return path.with_name(path.name + _SIDECAR)
+    return path.with_name(path.name + SIDECAR)
 
 
 def _damaged(cid: Cid, content: BinaryIO) -> IntegrityError:
@@ -319,8 +305,4 @@ def _damaged(cid: Cid, content: BinaryIO) -> IntegrityError:
     dag = DagBuilder()
     for chunk in cut(iter(partial(content.read, CHUNK_BYTES), b"")):
         dag.add(sha256(chunk).digest(), len(chunk))
-    return IntegrityError(f"artifact {cid} is damaged", expected=cid, got=dag.root(), remedy=_REMEDY)
-
-
-def _damaged_sidecar(cid: Cid, got: object) -> IntegrityError:
-    return IntegrityError(f"the sidecar of artifact {cid} is damaged", expected=cid, got=got, remedy=_REMEDY)
+    return IntegrityError(f"artifact {cid} is damaged", expected=cid, got=dag.root(), remedy=REMEDY)

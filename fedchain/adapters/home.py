@@ -19,7 +19,7 @@ from typing import Final
 from fedchain.adapters.files import PRIVATE_FILE, TEMPORARY, create_file, explained, make_folder
 from fedchain.core.errors import FormatError, InputError
 
-HOME_FORMAT: Final = 2
+HOME_FORMAT: Final = 3
 _MARK: Final = "home.json"
 _LOCK: Final = "lock"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -35,6 +35,21 @@ class Home:
     def keys(self) -> Path:
         """Secret keys, one file each: `keys/<role>/<name>.key`."""
         return self.root / "keys"
+
+    @property
+    def keyrings(self) -> Path:
+        """Wrapped data keys of what is stored, one folder a reader; those of sites lie in their own folders."""
+        return self.root / "keyrings"
+
+    @property
+    def signers(self) -> Path:
+        """Where keys lie that are not below `keys`: keystores and external signers, by role."""
+        return self.root / "signers.toml"
+
+    @property
+    def erasures(self) -> Path:
+        """What was ordered to be erased, and the receipts of it."""
+        return self.root / "erasures"
 
     @property
     def store(self) -> Path:

@@ -26,6 +26,7 @@ _UNPINNED: Final = (
     "that this is the only history of the ledger: whoever keeps it could have rebuilt it as a whole",
     "that nothing was cut off at its end",
 )
+_RELEASES: Final = "that no later step of a model version was left out: no pinned head covers the registry of models"
 _PINNED: Final = "that the pins are independent: a pin is worth as much as its keeper (a trust file has a note on that)"
 
 
@@ -49,8 +50,10 @@ def document(lineage: Lineage) -> dict[str, object]:
 def not_proven(lineage: Lineage) -> list[str]:
     """Return what the verification leaves open, in words."""
     open_claims = [each.statement for each in lineage.claims if each.level is ClaimLevel.SELF_REPORTED]
-    if lineage.verdict is not Verdict.VERIFIED:
+    if lineage.verdict not in (Verdict.VERIFIED, Verdict.ANCHORED):
         open_claims += _UNPINNED
+    if lineage.releases:
+        open_claims.append(_RELEASES)
     return [*open_claims, _PINNED] if lineage.pinned else open_claims
 
 
@@ -97,6 +100,13 @@ def show_verdict(screen: Screen, lineage: Lineage, home: Path, pins: Pins) -> No
             screen.line("VERIFIED: nothing was found, and every run is pinned to its last round (exit 0).")
         case Verdict.FINDINGS:
             screen.line("FINDINGS: something above does not hold; do not rely on this record (exit 1).")
+        case Verdict.ANCHORED:
+            screen.line(
+                "ANCHORED, NOT ALL RE-DERIVED: nothing was found and all is pinned, but some of it cannot be opened"
+            )
+            screen.line(
+                "here: no key for it, or it was erased (exit 3). The claims above say what was read and what not."
+            )
         case Verdict.SELF_CONSISTENT:
             screen.line("SELF-CONSISTENT, NOT VERIFIED: no pinned head (exit 3).")
             screen.line(_why(lineage, pins))

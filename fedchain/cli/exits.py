@@ -35,7 +35,7 @@ MEANING: Final = {
     Exit.DONE: "done; for verify and lineage: verified against a pinned head",
     Exit.FINDINGS: "findings: something in the record does not hold",
     Exit.INPUT: "the input or the environment: a config key, a file, a permission, a full disk",
-    Exit.UNPINNED: "self-consistent, but no pinned head",
+    Exit.UNPINNED: "self-consistent, but no pinned head; or payloads that nobody here can open",
     Exit.POLICY: "a policy stopped it: grant exhausted, too few clients, an approval missing",
     Exit.UNREACHABLE: "a service does not answer",
     Exit.BUG: "a bug of fedchain; the traceback is in a file that the message names",
@@ -54,6 +54,7 @@ _BY_ERROR: Final[tuple[tuple[type[FedchainError], Exit], ...]] = (
 )
 _BY_VERDICT: Final = {
     Verdict.VERIFIED: Exit.DONE,
+    Verdict.ANCHORED: Exit.UNPINNED,
     Verdict.SELF_CONSISTENT: Exit.UNPINNED,
     Verdict.FINDINGS: Exit.FINDINGS,
 }

@@ -15,6 +15,7 @@ from fedchain.cli.display import ROWS
 from fedchain.cli.screen import Screen
 from fedchain.cli.text import delta_text, epsilon_number, epsilon_text, hex_id
 from fedchain.cli.words import explained
+from fedchain.core.encryption import NO_ENCRYPTION
 from fedchain.core.privacy import MICRO, NO_MECHANISM, epsilon_of
 from fedchain.workflow.summary import PlanSummary, PrivacySummary, RunSummary
 
@@ -22,12 +23,14 @@ LEVEL: Final = "self-reported"
 LEVEL_NOTE: Final = "this is the run's own report; the command under `verify` re-derives it and says what holds"
 REWARDS_NOTE: Final = "earned in this run; `fedchain rewards` re-derives the balances of the federation and pays them"
 NO_REWARDS_NOTE: Final = "this run pays no rewards"
-DONATED: Final = "donated rows are stored in plain, for whoever reads the store, and no hospital trains on its own"
+DONATED: Final = "donated rows leave their hospital, readable for all who verify, and no hospital trains on its own"
 METRICS_NOTE: Final = "simulation: computed on held-out splits"
 UNPROTECTED: Final = "NO DIFFERENTIAL PRIVACY: the updates of this run bound nothing about the records behind them."
 SELF_REPORTED: Final = "Self-reported: the use of real data and the adding of real noise are each hospital's own word."
 SIMULATION: Final = "Simulation: all hospitals and all keys are on this machine, so their independence is simulated."
-UNENCRYPTED: Final = "whoever reads the store can read each hospital's update."
+UNENCRYPTED: Final = "whoever reads the store can read each hospital's update and every model."
+ENCRYPTED: Final = "each is for its own hospital, the aggregator, the verifiers and the reviewers"
+REST: Final = "models, manifests and donated rows are for the last three"
 _PRIVACY_HEADER: Final = ("hospital", "epsilon", "delta", "unit", "noise", "lifetime epsilon", "grant")
 
 
@@ -174,7 +177,10 @@ def _show_limits(screen: Screen, summary: RunSummary) -> None:
     if summary.mode == "simulation":
         screen.line(f"  - {SIMULATION}")
     encryption = summary.payload_encryption
-    screen.line(f"  - Payloads unencrypted: {UNENCRYPTED}" if encryption == "none" else f"  - Payloads: {encryption}.")
+    if encryption == NO_ENCRYPTION:
+        screen.line(f"  - Payloads unencrypted: {UNENCRYPTED}")
+    else:
+        screen.line(f"  - Payloads encrypted ({encryption}): {ENCRYPTED}; {REST}.")
     if any(each.mechanism == NO_MECHANISM for each in summary.privacy):
         screen.line(f"  - {UNPROTECTED}")
     if any(each.donated_rows for each in summary.rewards):

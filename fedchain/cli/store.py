@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from fedchain.cli import housekeeping
 from fedchain.cli.arguments import Handler, Verbs, add_shared, add_verb, home_of
 from fedchain.cli.exits import Exit, worst
 from fedchain.cli.runs import full_run_id, recorded_runs
@@ -16,11 +17,14 @@ from fedchain.core.cid import Cid
 from fedchain.core.errors import InputError
 from fedchain.workflow.replication import AuditOutcome, RepairOutcome, ReplicaFinding, ReplicaStanding
 
+SUMMARY: Final = "move, check and keep house among the artifacts"
 TEXT: Final = """\
 The store keeps all artifacts (models, updates, manifests, reports), each named by its CID, the hash of its bytes.
 `fedchain store status` shows what keeps them; `audit` reads random pieces back, `repair` copies what a replica lost.
 `fedchain store export` and `fedchain store import` take artifacts elsewhere and back as CAR files, which every node of
 IPFS reads.
+`fedchain store usage` shows how full it is, `scrub` reads all of it and tells what is damaged, missing or left over,
+`gc` removes what nothing needs, and `quota` sets how large it may grow.
 """
 STATUS: Final = """\
 Shows every store that keeps artifacts of the home and how many each lists: the folder of the home, and the nodes of
@@ -63,7 +67,7 @@ class Below:
 
 def add_parser(verbs: Verbs) -> None:
     """Add the verb and its own verbs."""
-    parser = add_verb(verbs, "store", _handle_status, summary="move, check and mend the artifacts", text=TEXT)
+    parser = add_verb(verbs, "store", _handle_status, summary=SUMMARY, text=TEXT)
     below = parser.add_subparsers(metavar="", title="also")
     for each in BELOW:
         nested = below.add_parser(
@@ -76,6 +80,7 @@ def add_parser(verbs: Verbs) -> None:
         nested.set_defaults(handler=each.handler)
         add_shared(nested, nested=True)
         each.add_arguments(nested)
+    housekeeping.add_verbs(below)
 
 
 def show_export(home: Path, roots: Sequence[Cid], file: Path, screen: Screen, export: Export) -> Exit:

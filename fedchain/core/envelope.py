@@ -1,8 +1,8 @@
 """The payload's envelope: what a site hands over as the bytes of an update.
 
 Header of 16 bytes: magic "FCENV", version 1, algorithm, log2 of the segment size, fraction bits, width, 6-byte
-little-endian length of the update. Body: salt32 || update. Algorithm 0 is plain; 1 is reserved for AES-256-GCM in
-segments, with the same header as associated data.
+little-endian length of the update. Body: salt32 || update. Algorithm 0 is plain, as here; 1 is AES-256-GCM in segments,
+with the same header as associated data (`fedchain.core.encryption`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fedchain.core.fixedpoint import FixedPoint
 
 HEADER_SIZE: Final = 16
 PLAIN: Final = 0
-_MAGIC: Final = b"FCENV\x01"
+MAGIC: Final = b"FCENV\x01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,7 @@ class Envelope:
         """Return header and body, unencrypted (algorithm 0)."""
         if len(self.salt) != DIGEST_SIZE:
             raise ValueError(f"salt: expected {DIGEST_SIZE} bytes, got {len(self.salt)}")
-        tail = bytes([PLAIN, 0, self.fraction_bits, self.width]) + len(self.update).to_bytes(6, "little")
-        return _MAGIC + tail + self.salt + self.update
+        return plain_header(self.fraction_bits, self.width, len(self.update)) + self.salt + self.update
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Envelope:
@@ -47,7 +46,7 @@ class Envelope:
         Raises:
             FormatError: if the header is not the documented one or the length differs.
         """
-        if len(data) < HEADER_SIZE + DIGEST_SIZE or not data.startswith(_MAGIC):
+        if len(data) < HEADER_SIZE + DIGEST_SIZE or not data.startswith(MAGIC):
             raise FormatError("payload envelope", expected="the magic FCENV, version 1", got=data[:6].hex())
         algorithm, segment, fraction_bits, width = data[6:10]
         if algorithm != PLAIN or segment != 0:
@@ -60,6 +59,11 @@ class Envelope:
     def commitment(self) -> Digest:
         """Return the salted commitment to the update and its encoding, as signed in `updateCommit`."""
         return commitment("update-commit", self.salt, update_digest(self.fraction_bits, self.width, self.update))
+
+
+def plain_header(fraction_bits: int, width: int, update_bytes: int) -> bytes:
+    """Return the 16 bytes before the body of an unencrypted envelope."""
+    return MAGIC + bytes([PLAIN, 0, fraction_bits, width]) + update_bytes.to_bytes(6, "little")
 
 
 def update_digest(fraction_bits: int, width: int, update: bytes) -> Digest:

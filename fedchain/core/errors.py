@@ -46,6 +46,10 @@ class MissingArtifactError(InputError):
     """A content identifier names an artifact that the store does not have."""
 
 
+class LockedArtifactError(InputError):
+    """An artifact is there and encrypted, and this reader has no key that opens it."""
+
+
 class IntegrityError(FedchainError):
     """Bytes are readable but do not match their digest, signature or commitment (exit 1)."""
 

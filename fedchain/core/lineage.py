@@ -46,6 +46,7 @@ class Verdict(enum.StrEnum):
     """The outcome of an audit, in the words of the command line."""
 
     VERIFIED = "verified against a pinned head"
+    ANCHORED = "anchored against a pinned head: some of it cannot be opened here"
     SELF_CONSISTENT = "self-consistent, but no pinned head"
     FINDINGS = "findings"
 
@@ -64,7 +65,7 @@ class Contribution:
 
 @dataclass(frozen=True, slots=True)
 class DonatedRows:
-    """How many rows a client donated for validation; they lie in the store in plain."""
+    """How many rows a client donated for validation; whoever may verify can read them."""
 
     client: str
     rows: int
@@ -100,6 +101,48 @@ class LineageRound:
 
 
 @dataclass(frozen=True, slots=True)
+class CountedVote:
+    """A reviewer's vote whose signature was checked; times in seconds. `sentence` is what it saw, empty if unknown."""
+
+    reviewer: str
+    organisation: str
+    role: str
+    signed_at: int
+    valid_until: int
+    evidence: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What reviewers decided about a version at a second: signed by them, or anchored only where no vote is shown."""
+
+    decision: str
+    at: int
+    transaction: str
+    level: ClaimLevel
+    votes: tuple[CountedVote, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A version of a model in the state that the replay of its steps leads to, since a second, approved until another.
+
+    `parents` are version ids, of an import a digest.
+    """
+
+    version: str
+    model: str
+    round_hash: str
+    organisation: str
+    parents: tuple[str, ...]
+    state: str
+    since: int
+    approved_until: int
+    rulings: tuple[Ruling, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Lineage:
     """What the verifier re-derived from the record."""
 
@@ -108,3 +151,4 @@ class Lineage:
     claims: tuple[Claim, ...]
     findings: tuple[Finding, ...]
     pinned: tuple[str, ...]
+    releases: tuple[Release, ...] = ()

@@ -8,9 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from fedchain.core import document
+from fedchain.core.digest import Digest, tagged
 from fedchain.core.task import LocalTraining, UpdateHeader
 
-RUN_FORMAT: Final = "fedchain/run/1"
+RUN_FORMAT: Final = "fedchain/run/2"
 ROUND_FORMAT: Final = "fedchain/round/1"
 CID_PROFILE: Final = "unixfs-v1-2025"
 
@@ -44,7 +46,7 @@ class TensorShape:
 
 @dataclass(frozen=True, slots=True)
 class Donor:
-    """A client that donates rows for validation: they lie in the store in plain, and it does not train on them."""
+    """A client that donates rows for validation: whoever may verify can read them, and it does not train on them."""
 
     client: bytes
     rows: int
@@ -65,12 +67,16 @@ class RewardTerms:
 
 @dataclass(frozen=True, slots=True)
 class RunManifest:
-    """What holds for every round of a run; each round's manifest names it. Without rewards `rewards` is None."""
+    """What holds for every round of a run; each round's manifest names it. Without rewards `rewards` is None.
+
+    Its digest is the run's id, so whoever signs anything about the run has signed this: its cohort, its configuration,
+    its initial model, and the rows that it scores by. `salt` makes two runs of one configuration differ.
+    """
 
     format: str
     profile: str
     federation: bytes
-    run: bytes
+    salt: bytes
     experiment: str
     rounds: int
     strategy: str
@@ -89,6 +95,11 @@ class RunManifest:
     payload_encryption: str
     rewards: RewardTerms | None
     created_at: int
+
+    @property
+    def run(self) -> Digest:
+        """The id of the run."""
+        return tagged("run", document.to_bytes(self))
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,8 @@ class Reason(enum.IntEnum):
     PAYLOAD_MISMATCH = 31
     GRANT_EXCEEDED = 32
     ROUND_ABORTED = 33
+    CANNOT_BE_OPENED = 34
+    NOT_ENCRYPTED = 35
 
     @property
     def words(self) -> str:
@@ -85,4 +87,6 @@ _WORDS = {
     Reason.PAYLOAD_MISMATCH: "payload does not match its signed identifier or commitment",
     Reason.GRANT_EXCEEDED: "privacy spent would pass the site's grant",
     Reason.ROUND_ABORTED: "the round was aborted",
+    Reason.CANNOT_BE_OPENED: "payload that the keys beside it do not open",
+    Reason.NOT_ENCRYPTED: "payload in plain where the run asks for encryption",
 }

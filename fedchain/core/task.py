@@ -74,10 +74,14 @@ class UpdateHeader:
 
 @dataclass(frozen=True, slots=True)
 class SignedUpdate:
-    """A site's answer to a task: the signed statement and the payload's envelope bytes."""
+    """A site's answer to a task: the signed statement, the payload's envelope bytes, and its wrapped data keys.
+
+    `keys` is a WrappedKeys document, empty where the payload is plain.
+    """
 
     header: UpdateHeader
     payload: bytes
+    keys: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from fedchain.core.task import RoundProof, SignedPromise, Task
 class Reply:
     """What came back from a node: the bytes of an update header and a payload, or the error it reported.
 
-    `round` is the round that the request belonged to; `node` is the transport's id and proves nothing.
+    `round` is the round that the request belonged to; `node` is the transport's id and proves nothing. `keys` are the
+    wrapped data keys of an encrypted payload.
     """
 
     node: int
@@ -21,6 +22,7 @@ class Reply:
     header: bytes
     payload: bytes
     error: str
+    keys: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

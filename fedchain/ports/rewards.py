@@ -61,6 +61,10 @@ class RewardVault(Protocol):
         """Return chain, address and terms."""
         ...
 
+    def time(self) -> int:
+        """Return the time of the ledger's newest block, in seconds since 1970; windows are judged by the next one's."""
+        ...
+
     def root(self) -> bytes:
         """Return the root that pays, zero before the first."""
         ...
@@ -83,6 +87,22 @@ class RewardVault(Protocol):
 
     def claimed(self, account: bytes) -> int:
         """Return all that an account was paid."""
+        ...
+
+    def purse(self) -> int:
+        """Return what the sender holds of what the vault pays in; of credits nobody holds any."""
+        ...
+
+    def allowed(self) -> int:
+        """Return how much the vault may take of the sender's tokens; coins are sent along and need no allowance."""
+        ...
+
+    def allow(self, amount: int) -> bytes:
+        """Let the vault take so many of the sender's tokens; this replaces the allowance before it."""
+        ...
+
+    def fund(self, amount: int) -> bytes:
+        """Put coins, or tokens that the vault may take, into the vault; anyone may."""
         ...
 
     def propose(self, root: bytes, total: int, report: bytes) -> bytes:

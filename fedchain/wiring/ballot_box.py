@@ -41,3 +41,9 @@ class BallotBox:
 
     def _path(self) -> Path:
         return self.home.root / "ballots" / self.version.hex() / f"{plain_name(self.question)}.json"
+
+
+def boxes_of(home: Home) -> tuple[BallotBox, ...]:
+    """Return every box of a home, votes of every version and question."""
+    paths = sorted((home.root / "ballots").glob("*/*.json"))
+    return tuple(BallotBox(home, bytes.fromhex(path.parent.name), path.stem) for path in paths)

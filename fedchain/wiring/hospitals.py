@@ -15,7 +15,7 @@ import numpy as np
 from fedchain.adapters.datasets.heart import load_heart
 from fedchain.adapters.datasets.partition import Partition
 from fedchain.adapters.home import Home
-from fedchain.adapters.keys import make_signer
+from fedchain.adapters.keys import make_device, make_signer
 from fedchain.adapters.site_database import SiteDatabase
 from fedchain.adapters.system import SystemClock, SystemEntropy
 from fedchain.adapters.training.accounting import PrvAccountant
@@ -27,6 +27,7 @@ from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.task import LocalTraining
 from fedchain.core.tensors import decode
 from fedchain.ports.ledger import LedgerIdentity
+from fedchain.ports.payloads import PayloadWriter
 from fedchain.wiring.organisations import organisation_of
 from fedchain.workflow.enrolment import Applicant
 from fedchain.workflow.planning import Donation
@@ -60,11 +61,13 @@ def dataset_of(partition: Partition, state: SiteDatabase) -> bytes:
     return commitment("dataset-commit", state.salt(partition.card.name), partition.card.digest())
 
 
-def admit(partition: Partition, home: Home, identity: LedgerIdentity, aggregator: bytes) -> Hospital:
+def admit(
+    partition: Partition, home: Home, identity: LedgerIdentity, aggregator: bytes, payloads: PayloadWriter
+) -> Hospital:
     """Return a hospital with its keys and state, made at first use."""
     entropy = SystemEntropy()
     admin = make_signer(home.keys, "site", partition.name, entropy)
-    device = make_signer(home.keys, "device", partition.name, entropy)
+    device = make_device(home.keys, partition.name, entropy)
     state = SiteDatabase(home.site(partition.name) / "site.sqlite")
     dataset = dataset_of(partition, state)
     applicant = Applicant(
@@ -87,6 +90,7 @@ def admit(partition: Partition, home: Home, identity: LedgerIdentity, aggregator
         accountant=PrvAccountant(),
         clock=SystemClock(),
         entropy=entropy,
+        payloads=payloads,
     )
     return Hospital(partition, applicant, site, state)
 

@@ -1,4 +1,4 @@
-"""The registry of models of a home: on the embedded chain, named in a file beside it; the operator deploys and relays.
+"""The registry of models of a home: on its chain, named in a file beside it; the operator deploys and relays.
 
 A simulation has two roles of reviewers, both required: clinical and quality, each of another hospital than the one that
 submits. In a federation the consortium agrees on roles and quorum before it deploys.
@@ -7,31 +7,39 @@ submits. In a federation the consortium agrees on roles and quorum before it dep
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fedchain.adapters.evm.chain import Genesis
-from fedchain.adapters.evm.deployment import embedded_node
+from fedchain.adapters.evm.funding import Payer, check_funds
 from fedchain.adapters.evm.models import EvmModelRegistry, check_models, deploy_models
-from fedchain.adapters.evm.node import Node
-from fedchain.adapters.evm.opening import open_chain, read_chain
 from fedchain.adapters.files import explained, replace_file
 from fedchain.adapters.home import Home
-from fedchain.adapters.keys import FileSigner
-from fedchain.adapters.system import SystemClock
 from fedchain.core import document
-from fedchain.core.errors import InputError
+from fedchain.ports.clock import Clock
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.ports.models import ModelRegistry, ReleaseIdentity, ReleaseTerms
+from fedchain.ports.signer import Signer
+from fedchain.wiring.home_chain import clock_of, read_home_chain, written_home_chain
 
 ROLES: Final = {1: "clinical", 2: "quality"}
 ANSWER_WINDOW_S: Final = 10 * 24 * 3600
 """Time to answer a challenge; the contract wants more than the longest pause, seven days."""
+NEEDS: Final = "releasing models"
+_DEPLOYMENT_GAS: Final = 9_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class OpenModels:
+    """A registry of models, and the clock that its chain goes by."""
+
+    registry: ModelRegistry
+    clock: Clock
 
 
 @contextmanager
-def read_models(home: Home) -> Iterator[ModelRegistry | None]:
+def read_models(home: Home) -> Iterator[OpenModels | None]:
     """Open the home's registry of models for reading; None before the first version.
 
     Raises:
@@ -41,38 +49,27 @@ def read_models(home: Home) -> Iterator[ModelRegistry | None]:
     if identity is None:
         yield None
         return
-    with closing(read_chain(home.chain, SystemClock(), chain_id=identity.chain_id)) as chain:
-        node = embedded_node(chain)
+    with read_home_chain(home, identity.chain_id) as node:
         check_models(node, identity)
-        yield EvmModelRegistry(node, identity)
+        yield OpenModels(EvmModelRegistry(node, identity), clock_of(home, node))
 
 
 @contextmanager
-def written_models(home: Home, ledger: LedgerIdentity, operator: FileSigner) -> Iterator[ModelRegistry]:
+def written_models(home: Home, ledger: LedgerIdentity, operator: Signer) -> Iterator[OpenModels]:
     """Open the home's registry of models for writing as the operator; deploy it where it is missing.
 
     Raises:
         InputError: if there is no chain, or the registry is not where the home says.
     """
-    with _written_node(home, ledger.chain_id) as node:
+    with written_home_chain(home, ledger.chain_id, NEEDS) as node:
         identity = _known(home)
         if identity is None:
             terms = ReleaseTerms(ledger.rounds_contract, ANSWER_WINDOW_S, len(ROLES), sum(1 << role for role in ROLES))
+            check_funds(node, [Payer("operator", operator.address, _DEPLOYMENT_GAS)])
             identity = deploy_models(node, operator, terms)
             replace_file(_path(home), document.to_bytes(identity))
         check_models(node, identity)
-        yield EvmModelRegistry(node, identity, operator)
-
-
-@contextmanager
-def _written_node(home: Home, chain_id: int) -> Iterator[Node]:
-    if not home.chain.exists():
-        raise InputError(
-            "releasing models needs a chain", expected=home.chain, got="no such file", remedy="choose ledger=embedded"
-        )
-    clock = SystemClock()
-    with closing(open_chain(home.chain, Genesis(chain_id, clock.now(), ()), clock)) as chain:
-        yield embedded_node(chain)
+        yield OpenModels(EvmModelRegistry(node, identity, operator), clock_of(home, node))
 
 
 def _known(home: Home) -> ReleaseIdentity | None:

@@ -84,11 +84,10 @@ def new_run(
     hospitals: Sequence[Hospital],
     store: ArtifactStore,
 ) -> Planned:
-    """Write the plan of a new run with a random id; return its first journal body."""
-    run = SystemEntropy().secret(32)
+    """Write the plan of a new run; return its first journal body."""
+    salt = SystemEntropy().secret(32)
     initial = models.initial(training.model, training.model_options, config.seed)
     provenance = Provenance(code_digest(), env_digest(), MODE, SystemClock().now())
     applicants = [each.applicant for each in hospitals]
-    new = NewRun(config, identity, run, applicants, training, initial, provenance, donations_of(hospitals))
-    cid = write_plan(new, store)
-    return Planned(run, cid, config.digest())
+    new = NewRun(config, identity, salt, applicants, training, initial, provenance, donations_of(hospitals))
+    return write_plan(new, store)

@@ -11,7 +11,7 @@ from fedchain.core.cid import Cid
 from fedchain.core.errors import FedchainError
 from fedchain.core.manifest import RunManifest
 from fedchain.ports.store import ArtifactStore
-from fedchain.wiring.stores import open_store
+from fedchain.wiring.confidential import open_artifacts
 from fedchain.workflow.run_state import RunState
 from fedchain.workflow.summarise import row_of
 from fedchain.workflow.summary import RunRow
@@ -24,7 +24,7 @@ def runs(home: Path) -> tuple[RunRow, ...]:
         InputError: if there is no home.
     """
     opened = open_home(home)
-    store = open_store(opened)
+    store = open_artifacts(opened)
     names = sorted(each.name for each in opened.runs.iterdir()) if opened.runs.is_dir() else []
     rows = [row for name in names if (row := _row(opened, store, name)) is not None]
     return tuple(sorted(rows, key=lambda row: (row.created_at, row.run)))

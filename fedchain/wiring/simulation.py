@@ -41,12 +41,14 @@ from fedchain.ports.watcher import (
     UpdateAdmitted,
     Watcher,
 )
+from fedchain.wiring.confidential import open_artifacts, open_confidential
 from fedchain.wiring.hospitals import Hospital, admit, load, metrics_of, names_of
 from fedchain.wiring.parties import Record, parties_of, written_ledger
 from fedchain.wiring.plans import MODE, check_grants, new_run
-from fedchain.wiring.stores import open_store, written_store
+from fedchain.wiring.stores import written_store
 from fedchain.wiring.trust import write_trust
 from fedchain.workflow.enrolment import enrol
+from fedchain.workflow.model_series import ModelSeries
 from fedchain.workflow.planning import local_training, read_plan
 from fedchain.workflow.resealing import reseal
 from fedchain.workflow.rewards import rederive_rewards, rounds_of
@@ -99,7 +101,7 @@ class Simulation:
         state = RunState.replay(read_journal(self.home.journal(run.hex())))
         model = state.last_model or self.plan.manifest.initial_model
         names = names_of(self.hospitals)
-        store = open_store(self.home)
+        store = open_artifacts(self.home, "aggregator")
         return RunSummary(
             run="0x" + run.hex(),
             federation="0x" + self.plan.manifest.federation.hex(),
@@ -109,7 +111,9 @@ class Simulation:
             model_cid=model.cid,
             model_digest="0x" + model.digest.hex(),
             ledger_head=ledger_head(state),
-            metrics=metrics_of(store.get(Cid.parse(model.cid)), self.plan.manifest.training, self.hospitals),
+            metrics=metrics_of(
+                ModelSeries(store).get(Cid.parse(model.cid)), self.plan.manifest.training, self.hospitals
+            ),
             privacy=privacy_of(state, self.plan.policies, names),
             rejections=rejections_of(state.refused, names),
             rewards=self._rewards(state, store, names),
@@ -142,14 +146,17 @@ def prepared(config: ExperimentConfig, home: Path, watcher: Watcher, *, fresh: b
         stack.enter_context(locked(opened))
         parties = parties_of(opened)
         record = stack.enter_context(written_ledger(opened, parties, config.ledger))
+        written_store(opened, config.store)  # from here on the home knows where artifacts are kept
+        confidential = open_confidential(opened, config.encryption)
+        store, identity = confidential.store, record.ledger.identity()
         hospitals = tuple(
-            admit(each, opened, record.ledger.identity(), parties.aggregator.address) for each in partitions
+            admit(each, opened, identity, parties.aggregator.address, confidential.writer_of(each.name))
+            for each in partitions
         )
         for each in hospitals:
             stack.callback(each.database.close)
         applicants = [each.applicant for each in hospitals]
         enrol(record.ledger, record.registry, applicants, SystemClock().now())
-        store = written_store(opened, config.store)
         training = local_training(config, partitions[0].features)
         run = None if fresh else _unfinished(opened, config, store)
         is_resumed = run is not None
@@ -181,6 +188,8 @@ def prepared(config: ExperimentConfig, home: Path, watcher: Watcher, *, fresh: b
                 PrvAccountant(),
                 run_all_on(config.strategy.aggregation_threads),
                 lambda state: write_trust(opened, record.ledger.identity(), pins_of(state)),
+                confidential.payloads,
+                snapshot_every=config.store.snapshot_every,
             ),
             is_resumed,
             started,
@@ -221,7 +230,7 @@ def _watched(
 ) -> Iterator[Watcher]:
     """Give a watcher that names hospitals, evaluates each new model, and feeds both the display and the tracker."""
     names = {address.hex(): name for address, name in names_of(hospitals).items()}
-    uri = tracking_uri(home.mlflow, os.environ)
+    uri, models = tracking_uri(home.mlflow, os.environ), ModelSeries(store)
     with tracked(home.mlflow, uri, lambda line: watcher(Notice(line))) as tracker:
 
         def watch(event: Event) -> None:
@@ -229,7 +238,7 @@ def _watched(
             for each in (watcher, tracker):
                 each(named)
             if isinstance(event, RoundEnded) and not event.abort_reason:
-                model = store.get(Cid.parse(event.model_cid))
+                model = models.get(Cid.parse(event.model_cid))
                 watch(Evaluated(event.round, metrics_of(model, training, hospitals)))
 
         yield watch

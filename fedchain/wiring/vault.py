@@ -6,28 +6,24 @@ The federation's operator deploys it, is its guardian and relays claims; the agg
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from fedchain.adapters.evm.chain import Genesis
-from fedchain.adapters.evm.deployment import embedded_node
-from fedchain.adapters.evm.node import Node
-from fedchain.adapters.evm.opening import open_chain, read_chain
 from fedchain.adapters.evm.vault import EvmRewardVault, check_vault, deploy_vault
 from fedchain.adapters.files import explained, replace_file
 from fedchain.adapters.home import Home
-from fedchain.adapters.keys import FileSigner
-from fedchain.adapters.system import SystemClock
 from fedchain.config import RewardsConfig
 from fedchain.core import document
 from fedchain.core.errors import InputError
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.ports.rewards import AssetKind, RewardVault, VaultIdentity, VaultTerms
-from fedchain.wiring.nodes import read_node, reopened_node
-from fedchain.wiring.parties import Parties, kind_of
+from fedchain.ports.signer import Signer
+from fedchain.wiring.home_chain import read_home_chain, written_home_chain
+from fedchain.wiring.parties import Parties
 
 KINDS: Final = {"credits": AssetKind.CREDITS, "native": AssetKind.NATIVE, "erc20": AssetKind.ERC20}
+_NEEDS: Final = "a vault"
 
 
 def terms_of(agreed: RewardsConfig, identity: LedgerIdentity, parties: Parties) -> VaultTerms:
@@ -49,72 +45,53 @@ def read_vault(home: Home) -> Iterator[RewardVault | None]:
     Raises:
         InputError: if the vault is not where the home says.
     """
-    identity = _known(home)
+    identity = known_vault(home)
     if identity is None:
         yield None
         return
-    with _read_node(home, identity.chain_id) as node:
+    with read_home_chain(home, identity.chain_id) as node:
         check_vault(node, identity)
         yield EvmRewardVault(node, identity)
 
 
 @contextmanager
-def written_vault(home: Home, chain_id: int, sender: FileSigner) -> Iterator[RewardVault]:
+def written_vault(home: Home, chain_id: int, sender: Signer) -> Iterator[RewardVault]:
     """Open the home's vault for writing as one sender.
 
     Raises:
         InputError: if there is no vault yet, or it is not where the home says.
     """
-    identity = _known(home)
+    identity = known_vault(home)
     if identity is None:
         raise InputError("no vault yet", expected=_path(home), got="no such file", remedy="`fedchain rewards propose`")
-    with _written_node(home, chain_id) as node:
+    with written_home_chain(home, chain_id, _NEEDS) as node:
         check_vault(node, identity)
         yield EvmRewardVault(node, identity, sender)
 
 
-def ensure_vault(home: Home, chain_id: int, terms: VaultTerms, deployer: FileSigner) -> None:
+def ensure_vault(home: Home, chain_id: int, terms: VaultTerms, deployer: Signer) -> None:
     """Deploy the home's vault where it is missing, and note where it is.
 
     Raises:
         InputError: if there is no chain, or the home's vault has other terms.
     """
-    known = _known(home)
+    known = known_vault(home)
     if known is not None and known.terms != terms:
         raise InputError(
             "the federation's vault has other terms", expected=known.terms, got=terms,
             remedy="keep rewards.asset, rewards.token and rewards.dispute_window_s of its first run",
         )  # fmt: skip
     if known is None:
-        with _written_node(home, chain_id) as node:
+        with written_home_chain(home, chain_id, _NEEDS) as node:
             replace_file(_path(home), document.to_bytes(deploy_vault(node, deployer, terms)))
 
 
-@contextmanager
-def _read_node(home: Home, chain_id: int) -> Iterator[Node]:
-    if kind_of(home) == "rpc":
-        yield read_node(home)
-        return
-    with closing(read_chain(home.chain, SystemClock(), chain_id=chain_id)) as chain:
-        yield embedded_node(chain)
+def known_vault(home: Home) -> VaultIdentity | None:
+    """Return the vault that the home names, or None.
 
-
-@contextmanager
-def _written_node(home: Home, chain_id: int) -> Iterator[Node]:
-    if kind_of(home) == "rpc":
-        with reopened_node(home) as node:
-            yield node
-        return
-    if not home.chain.exists():
-        raise InputError(
-            "a vault needs a chain", expected=home.chain, got="no such file", remedy="choose ledger=embedded or rpc"
-        )
-    clock = SystemClock()
-    with closing(open_chain(home.chain, Genesis(chain_id, clock.now(), ()), clock)) as chain:
-        yield embedded_node(chain)
-
-
-def _known(home: Home) -> VaultIdentity | None:
+    Raises:
+        InputError: if the file cannot be read.
+    """
     path = _path(home)
     with explained(path):
         return document.from_bytes(VaultIdentity, path.read_bytes()) if path.exists() else None

@@ -19,7 +19,7 @@ from fedchain.core import json_text
 from fedchain.core.errors import FormatError
 from fedchain.core.manifest import RunManifest
 from fedchain.core.privacy import MICRO
-from fedchain.workflow.planning import local_training
+from fedchain.workflow.planning import local_training, payload_encryption
 
 Json: TypeAlias = Any
 
@@ -52,6 +52,7 @@ def plan_difference(run: RunManifest, config: ExperimentConfig) -> tuple[str, st
         ("strategy", strategy.name, run.strategy),
         ("min_clients", strategy.min_clients, run.min_clients),
         ("max_update_norm_e6", round(strategy.max_update_norm * MICRO), run.max_update_norm_e6),
+        ("payload_encryption", payload_encryption(config), run.payload_encryption),
     ]
     rewards = None if config.rewards.mode == "off" else config.rewards.pool_per_round
     pairs.append(("rewards", rewards, None if run.rewards is None else run.rewards.pool_per_round))

@@ -11,12 +11,36 @@ STATEMENTS: dict[str, tuple[ClaimLevel, str]] = {
     "model": (ClaimLevel.REDERIVED, "global models recomputed from the stored updates, bit for bit"),
     "payload": (ClaimLevel.REDERIVED, "payloads that hash to their identifier and open their signed commitment"),
     "privacy": (ClaimLevel.REDERIVED, "privacy totals recomputed from the signed parameters and within the grants"),
+    "unopened model": (
+        ClaimLevel.ANCHORED,
+        "global models whose digest is on the ledger, NOT recomputed: some of their updates cannot be opened here",
+    ),
+    "unopened payload": (
+        ClaimLevel.ANCHORED,
+        "payloads that this verifier has no key for: their signed commitments are on the ledger, their content unread",
+    ),
+    "erased payload": (
+        ClaimLevel.ANCHORED,
+        "payloads that were erased, with receipts signed by their sites: their signed commitments are on the ledger",
+    ),
+    "unopened record": (
+        ClaimLevel.ANCHORED,
+        "links whose manifest this verifier has no key for: only their place in the chain was checked",
+    ),
     "chain": (ClaimLevel.ANCHORED, "links whose hash was recomputed and follows its predecessor on the ledger"),
     "registry": (ClaimLevel.ANCHORED, "registry actions that lead to the head that the ledger keeps"),
     "manifest": (ClaimLevel.ANCHORED, "manifests that match their link on the ledger"),
     "configuration": (ClaimLevel.ANCHORED, "run configurations that match their digest"),
     "validation": (ClaimLevel.ANCHORED, "sets of donated rows that match the manifest of their run"),
     "rejection": (ClaimLevel.ANCHORED, "rejected replies with their reason and the evidence kept"),
+    "release": (
+        ClaimLevel.ANCHORED,
+        "steps of model versions that their registry's rules allow and that lead to the states that it keeps",
+    ),
+    "approval": (
+        ClaimLevel.SIGNED,
+        "votes about model versions, signed by reviewers whom their organisation had named",
+    ),
     "update": (ClaimLevel.SIGNED, "updates signed by a key that was valid at the round's deadline"),
     "consent": (ClaimLevel.SIGNED, "registry actions that bear the signature of the site they belong to"),
     "unprotected": (
@@ -45,6 +69,10 @@ class Fault(Exception):  # noqa: N818 - not an error of the program: the record 
         self.got = got
 
 
+UNOPENED = frozenset({"unopened model", "unopened payload", "erased payload", "unopened record"})
+"""Claims that stand for what could not be opened: with one of them a lineage is anchored at most."""
+
+
 @dataclass(slots=True)
 class Report:
     """Counts what held and keeps what did not."""
@@ -60,6 +88,11 @@ class Report:
         """Record a finding."""
         level, _ = STATEMENTS[claim]
         self.findings.append(Finding(run.hex(), round_, claim, level, _text(expected), _text(got)))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether all that was audited could be opened."""
+        return not any(self.counts.get(claim) for claim in UNOPENED)
 
     def include(self, other: Report) -> None:
         """Take over what another report counted and found."""

@@ -13,29 +13,31 @@ from fedchain.core.digest import hex32
 from fedchain.core.eip712 import TypedMessage, signing_digest
 from fedchain.core.errors import InputError, PolicyError
 from fedchain.core.lineage import Taint
-from fedchain.core.messages import Approval, Disposition
-from fedchain.core.releases import Decision, Descent, VersionState, Vote, dataset_leaf, datasets_tree, meaning_of
+from fedchain.core.messages import Approval, CancelApprovals, Disposition
+from fedchain.core.releases import (
+    DECIDED_FROM,
+    DECIDED_TO,
+    DOES,
+    Decision,
+    Descent,
+    VersionState,
+    Vote,
+    approval_words,
+    disposition_words,
+    meaning_of,
+    vote_sentence,
+)
 from fedchain.ports.clock import Clock
 from fedchain.ports.models import ModelRegistry, Reviewer, VersionStatus
 from fedchain.ports.signer import Signer
 from fedchain.workflow.releases import YEAR_S
 from fedchain.workflow.signing import Acted, Announce, Signing
 
-_FROM: Final[Mapping[Decision, tuple[VersionState, ...]]] = {
-    Decision.APPROVE: (VersionState.IN_REVIEW, VersionState.SUSPENDED),
-    Decision.SEND_BACK: (VersionState.IN_REVIEW,),
-    Decision.SUSPEND: (VersionState.APPROVED, VersionState.DEPLOYED),
+_DONE: Final[Mapping[Decision, tuple[VersionState, ...]]] = {
+    decision: (state, VersionState.DEPLOYED) if decision is Decision.APPROVE else (state,)
+    for decision, state in DECIDED_TO.items()
 }
-_TO: Final[Mapping[Decision, tuple[VersionState, ...]]] = {
-    Decision.APPROVE: (VersionState.APPROVED, VersionState.DEPLOYED),
-    Decision.SEND_BACK: (VersionState.CANDIDATE,),
-    Decision.SUSPEND: (VersionState.SUSPENDED,),
-}
-_DOES: Final[Mapping[Decision, str]] = {
-    Decision.APPROVE: "approve",
-    Decision.SEND_BACK: "send back",
-    Decision.SUSPEND: "suspend",
-}
+"""Where nothing is left to decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +76,13 @@ class Ballots:
             PolicyError: if the version or the reviewer may not, or an approval meets a withdrawn dataset.
         """
         status = self._status(name)
-        if status.state in _TO[decision]:
+        if status.state in _DONE[decision]:
             return Outcome(())
         if decision is Decision.APPROVE:
             self._refuse_tainted(name, status, taints)
-        if status.state not in _FROM[decision]:
-            wanted = " or ".join(each.words for each in _FROM[decision])
-            raise PolicyError(f"to {_DOES[decision]} a version", expected=wanted, got=status.state.words)
+        if status.state not in DECIDED_FROM[decision]:
+            wanted = " or ".join(each.words for each in DECIDED_FROM[decision])
+            raise PolicyError(f"to {DOES[decision]} a version", expected=wanted, got=status.state.words)
         reviewer = self._reviewer(voter, status, is_neutral=decision is Decision.SUSPEND)
         vote, signing = self._approval(name, decision, voter, (status, reviewer))
         votes = self._counting([*earlier, vote], status)
@@ -89,7 +91,7 @@ class Ballots:
         missing = "" if decision is Decision.SUSPEND else self.missing(votes)
         done = [Acted(signing, b"")]
         if not missing:
-            send = Signing("anyone", f"{_DOES[decision]} version {hex32(name)} with {len(votes)} votes")
+            send = Signing("anyone", f"{DOES[decision]} version {hex32(name)} with {len(votes)} votes")
             self.announce(send)
             done.append(Acted(send, self.registry.decide(name, decision, votes)))
         return Outcome(tuple(done), votes, missing)
@@ -114,8 +116,35 @@ class Ballots:
         if not missing:
             send = Signing("anyone", f"record the disposition of version {hex32(name)} with {len(votes)} votes")
             self.announce(send)
-            done.append(Acted(send, self.registry.dispose(name, dataset, votes)))
+            done.append(Acted(send, self.registry.dispose(descent.behind(dataset), votes)))
         return Outcome(tuple(done), votes, missing)
+
+    def cancel(self, voter: Voter, waiting: Sequence[Vote]) -> tuple[Acted, ...]:
+        """Take back all votes of a reviewer that are not counted; nothing where none of these is its own and alive.
+
+        Raises:
+            PolicyError: if the key is no reviewer's.
+        """
+        reviewer = self.registry.reviewer(voter.key.address)
+        if reviewer is None:
+            raise PolicyError(f"{voter.name} is no reviewer", got=hex32(voter.key.address))
+        own = [each.nonce for each in waiting if each.signer == voter.key.address]
+        least = 1 + max(own, default=-1)
+        if least <= reviewer.least_nonce:
+            return ()
+        signing = Signing(
+            f"reviewer {voter.name} ({hex32(voter.key.address)})",
+            f"take back every vote of this reviewer that was not counted yet, those with a nonce below {least}",
+        )
+        self.announce(signing)
+        message = CancelApprovals(voter.key.address, least)
+        return (Acted(signing, self.registry.cancel_approvals(message, voter.key.sign(self._digest(message)))),)
+
+    def waiting(self, name: bytes, decision: Decision | None, votes: Sequence[Vote]) -> tuple[Vote, ...]:
+        """Return those votes for a decision, or for a disposition (None), that could still be counted."""
+        state = self.registry.status(name).state
+        open_ = (VersionState.TAINTED,) if decision is None else DECIDED_FROM[decision]
+        return self.counting(name, votes) if state in open_ else ()
 
     def counting(self, name: bytes, votes: Sequence[Vote]) -> tuple[Vote, ...]:
         """Return those of the votes that would count now."""
@@ -165,7 +194,7 @@ class Ballots:
         self, name: bytes, decision: Decision, voter: Voter, standing: tuple[VersionStatus, Reviewer]
     ) -> tuple[Vote, Signing]:
         _, reviewer = standing
-        vote, signing = self._draft(f"{_DOES[decision]} version {hex32(name)}", voter, standing)
+        vote, signing = self._draft(approval_words(name, decision), voter, standing)
         message = Approval(
             name, int(decision), reviewer.role, vote.meaning, vote.evidence, vote.signed_at, vote.valid_until,
             vote.nonce,
@@ -176,10 +205,7 @@ class Ballots:
         self, name: bytes, dataset: bytes, voter: Voter, standing: tuple[VersionStatus, Reviewer]
     ) -> tuple[Vote, Signing]:
         _, reviewer = standing
-        what = (
-            f"let version {hex32(name)} be reviewed again although consent for dataset {hex32(dataset)} was withdrawn"
-        )
-        vote, signing = self._draft(what, voter, standing)
+        vote, signing = self._draft(disposition_words(name, dataset), voter, standing)
         message = Disposition(
             name, dataset, reviewer.role, vote.meaning, vote.evidence, vote.signed_at, vote.valid_until, vote.nonce
         )
@@ -188,8 +214,7 @@ class Ballots:
     def _draft(self, what: str, voter: Voter, standing: tuple[VersionStatus, Reviewer]) -> tuple[Vote, Signing]:
         status, reviewer = standing
         at = max(self.clock.now(), status.review_since)
-        report = f"on the report 0x{voter.evidence.hex()}" if any(voter.evidence) else "on no report"
-        sentence = f"{what}, as {self.roles.get(reviewer.role, str(reviewer.role))} reviewer, {report}"
+        sentence = vote_sentence(what, self.roles.get(reviewer.role, str(reviewer.role)), voter.evidence)
         signing = Signing(f"reviewer {voter.name} ({hex32(voter.key.address)})", sentence)
         nonce = max(at, reviewer.least_nonce)
         address = voter.key.address
@@ -218,8 +243,7 @@ class Ballots:
             "anyone", f"show that version {hex32(name)} came from dataset {hex32(dataset)}, whose consent is withdrawn"
         )
         self.announce(signing)
-        proof = datasets_tree(descent.datasets).proof(dataset_leaf(dataset))
-        return Acted(signing, self.registry.taint(descent.versions, dataset, proof))
+        return Acted(signing, self.registry.taint(descent.behind(dataset)))
 
     def _digest(self, message: TypedMessage) -> bytes:
         return signing_digest(self.registry.identity().domain, message)

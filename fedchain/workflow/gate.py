@@ -15,6 +15,7 @@ from fedchain.core import document
 from fedchain.core.aggregation import squared_norm
 from fedchain.core.cid import Cid, cid_of
 from fedchain.core.eip712 import Domain, signing_digest
+from fedchain.core.encryption import NO_ENCRYPTION, KeyContext, is_encrypted
 from fedchain.core.envelope import Envelope
 from fedchain.core.errors import FormatError
 from fedchain.core.fixedpoint import FixedPoint
@@ -35,6 +36,7 @@ from fedchain.core.task import LocalTraining, Task, UpdateHeader
 from fedchain.core.tensor_check import check_tensors
 from fedchain.core.tensors import IntTensors, TensorSchema
 from fedchain.ports.cohort import Reply
+from fedchain.ports.payloads import PayloadReader
 from fedchain.workflow.spending import Spending
 
 
@@ -77,6 +79,7 @@ class Gate:
     policies: dict[bytes, DataPolicy]
     spending: Spending
     now: int
+    payloads: PayloadReader
 
     def judge(self, reply: Reply, admitted: frozenset[bytes]) -> Admission | Refusal:
         """Check a reply; `admitted` holds the signers that are already in this round."""
@@ -92,7 +95,7 @@ class Gate:
         reason = self._statement_refusal(header, signer, admitted)
         if reason is not None:
             return Refusal(reason, signer)
-        outcome = self._open(header.message, reply.payload)
+        outcome = self._open(header.message, reply)
         if isinstance(outcome, Reason):
             return Refusal(outcome, signer)
         reason = weight_refusal(header.message.weight, self._member(signer)) or self._norm_refusal(outcome)
@@ -157,11 +160,17 @@ class Gate:
             return Reason.PRIVACY_MISSTATED
         return reason
 
-    def _open(self, message: ClientUpdate, payload: bytes) -> IntTensors | Reason:
-        if cid_of(payload).digest != message.payload_cid:
+    def _open(self, message: ClientUpdate, reply: Reply) -> IntTensors | Reason:
+        if cid_of(reply.payload).digest != message.payload_cid:
             return Reason.PAYLOAD_MISMATCH
+        if self.manifest.payload_encryption != NO_ENCRYPTION and not is_encrypted(reply.payload):
+            return Reason.NOT_ENCRYPTED
         try:
-            envelope = Envelope.from_bytes(payload)
+            plain = self.payloads.open(reply.payload, reply.keys, context_of(message))
+        except FormatError:
+            return Reason.CANNOT_BE_OPENED
+        try:
+            envelope = Envelope.from_bytes(plain)
         except FormatError:
             return Reason.PAYLOAD_MISMATCH
         if envelope.commitment() != message.update_commit:
@@ -176,6 +185,11 @@ class Gate:
 
     def _member(self, signer: bytes) -> CohortMember | None:
         return next((member for member in self.manifest.cohort if member.client == signer), None)
+
+
+def context_of(message: ClientUpdate) -> KeyContext:
+    """Return what the data key of an update's payload is bound to, beside its CID."""
+    return KeyContext(message.federation, message.run, message.round, message.dataset)
 
 
 def signer_of(header: UpdateHeader) -> bytes | None:
@@ -239,12 +253,15 @@ def _follows_plan(dp: DpParams, training: LocalTraining, nominal_size: int, poli
         return False
     if dp.adjacency != ADJACENCY or not (_is_name(dp.accountant) and _is_name(dp.noise_source)):
         return False
+    if dp.delta_e12 != policy.delta_e12:
+        return False
     if training.epsilon == "off":
-        return dp.mechanism == NO_MECHANISM and dp.noise_multiplier_e6 == 0 and dp.run_micro_epsilon == UNBOUNDED
+        stated = (dp.mechanism, dp.noise_multiplier_e6, dp.max_grad_norm_e6, dp.run_micro_epsilon)
+        return stated == (NO_MECHANISM, 0, 0, UNBOUNDED)
     return (
         dp.mechanism == SUBSAMPLED_GAUSSIAN
         and dp.noise_multiplier_e6 >= MIN_NOISE_MULTIPLIER_E6
-        and dp.delta_e12 == training.delta_e12 == policy.delta_e12
+        and dp.delta_e12 == training.delta_e12
         and dp.max_grad_norm_e6 == int(Decimal(training.max_grad_norm) * MICRO)
     )
 

@@ -12,6 +12,7 @@ from fedchain.config import ExperimentConfig, decimal_text
 from fedchain.core import document
 from fedchain.core.aggregation import MAX_TOTAL_WEIGHT
 from fedchain.core.cid import Cid
+from fedchain.core.encryption import HPKE_AES_256_GCM, NO_ENCRYPTION
 from fedchain.core.errors import InputError, PolicyError
 from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.manifest import (
@@ -34,6 +35,7 @@ from fedchain.ports.store import ArtifactStore
 from fedchain.ports.training import Accountant
 from fedchain.workflow.enrolment import Applicant
 from fedchain.workflow.rounds import RunPlan
+from fedchain.workflow.run_state import Planned
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +65,14 @@ def local_training(config: ExperimentConfig, inputs: int) -> LocalTraining:
     )
 
 
+def payload_encryption(config: ExperimentConfig) -> str:
+    """Return how payloads are kept, as the run's manifest has it."""
+    return HPKE_AES_256_GCM if config.encryption.mode == "on" else NO_ENCRYPTION
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Donation:
-    """Rows (n, features) and labels (n,) of 0 and 1 that a client donates for validation, in plain."""
+    """Rows (n, features) and labels (n,) of 0 and 1 that a client donates: all who verify can read them."""
 
     client: bytes
     rows: npt.NDArray[np.float32]
@@ -78,7 +85,7 @@ class NewRun:
 
     config: ExperimentConfig
     identity: LedgerIdentity
-    run: bytes
+    salt: bytes
     applicants: Sequence[Applicant]
     training: LocalTraining
     initial: FloatTensors
@@ -86,8 +93,8 @@ class NewRun:
     donations: Sequence[Donation] = ()
 
 
-def write_plan(new: NewRun, store: ArtifactStore) -> str:
-    """Put the initial model, the configuration, the policies and the run's manifest; return the manifest's CID.
+def write_plan(new: NewRun, store: ArtifactStore) -> Planned:
+    """Put the initial model, the configuration, the policies and the run's manifest; return the journal's first body.
 
     Raises:
         PolicyError: if there are fewer sites than a round needs: it would spend their privacy for nothing.
@@ -103,7 +110,7 @@ def write_plan(new: NewRun, store: ArtifactStore) -> str:
         format=RUN_FORMAT,
         profile=CID_PROFILE,
         federation=new.identity.federation,
-        run=new.run,
+        salt=new.salt,
         experiment=config.experiment,
         rounds=config.rounds,
         strategy=config.strategy.name,
@@ -119,11 +126,11 @@ def write_plan(new: NewRun, store: ArtifactStore) -> str:
         training=new.training,
         cohort=tuple(_member(each, store) for each in sorted(new.applicants, key=lambda each: each.device)),
         mode=new.provenance.mode,
-        payload_encryption="none",
+        payload_encryption=payload_encryption(config),
         rewards=_terms(new, encoding, store),
         created_at=new.provenance.created_at,
     )
-    return store.put(document.to_bytes(manifest)).text
+    return Planned(manifest.run, store.put(document.to_bytes(manifest)).text, config.digest())
 
 
 def _check_cohort(new: NewRun) -> None:
@@ -151,7 +158,7 @@ def _terms(new: NewRun, encoding: FixedPoint, store: ArtifactStore) -> RewardTer
     for each in donations:
         if not policies[each.client].allows_unprotected:
             raise PolicyError(
-                f"the policy of {policies[each.client].dataset_name} lets no row leave in plain",
+                f"the policy of {policies[each.client].dataset_name} lets no row leave",
                 expected="no donated rows", got=each.labels.size, remedy="choose rewards=off",
             )  # fmt: skip
     rows = validation_set(donations, encoding)

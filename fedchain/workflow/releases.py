@@ -1,4 +1,6 @@
-"""Bringing a sealed model into review: its version is submitted and moved, and organisations name their reviewers.
+"""A version in the hands of its organisation: submitted, brought into review, deployed, superseded or revoked.
+
+Organisations also name and dismiss their reviewers here.
 
 Nothing is journaled, because the registry of models remembers: each act first reads what is already done and does only
 what is missing.
@@ -6,17 +8,18 @@ what is missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from fedchain.core.digest import hex32
 from fedchain.core.eip712 import TypedMessage, signing_digest
-from fedchain.core.errors import InputError
-from fedchain.core.messages import MoveVersion, RegisterReviewer, SubmitVersion
-from fedchain.core.releases import LinkRecord, Version, VersionState, version_id
+from fedchain.core.errors import InputError, PolicyError
+from fedchain.core.lineage import Taint
+from fedchain.core.messages import MoveVersion, RegisterReviewer, RevokeReviewer, SubmitVersion
+from fedchain.core.releases import MOVED_FROM, LinkRecord, Version, VersionState, version_id
 from fedchain.ports.clock import Clock
-from fedchain.ports.models import ModelRegistry
+from fedchain.ports.models import ModelRegistry, VersionStatus
 from fedchain.ports.signer import Signer
 from fedchain.workflow.signing import Acted, Announce, Signing
 
@@ -26,6 +29,12 @@ _REVIEW: Final[Mapping[VersionState, tuple[VersionState, ...]]] = {
     VersionState.CANDIDATE: (VersionState.IN_REVIEW,),
 }
 """The moves that lead to review."""
+_SAYS: Final[Mapping[VersionState, str]] = {
+    VersionState.DEPLOYED: "mark version {} as deployed: it is in use from now on",
+    VersionState.SUPERSEDED: "take version {} out of use: another one has taken its place",
+    VersionState.REVOKED: "revoke version {} for good: it can never be released again",
+}
+"""The moves that an organisation makes after the review of its version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +94,59 @@ class Releases:
             move = MoveVersion(name, int(state), self.registry.status(name).moves + 1)
             done.append(self._moved(Signing(who, f"move version {hex32(name)} to {state.words}"), admin, move))
         return tuple(done)
+
+    def bring(self, name: bytes, state: VersionState, admin: Signer, taints: Sequence[Taint]) -> tuple[Acted, ...]:
+        """Deploy, supersede or revoke a version of this organisation; nothing where that is done.
+
+        `taints` are those without a disposition: they stand against deploying.
+
+        Raises:
+            PolicyError: if the version may not get there, its approvals have ended, or it is tainted.
+        """
+        status = self.registry.status(name)
+        if status.state is state:
+            return ()
+        if status.state not in MOVED_FROM[state]:
+            wanted = " or ".join(each.words for each in MOVED_FROM[state])
+            raise PolicyError(f"to get to {state.words} a version", expected=wanted, got=status.state.words)
+        if state is VersionState.DEPLOYED:
+            self._refuse_to_deploy(status, taints)
+        move = MoveVersion(name, int(state), status.moves + 1)
+        signing = Signing(f"admin {hex32(admin.address)}", _SAYS[state].format(hex32(name)))
+        return (self._moved(signing, admin, move),)
+
+    def dismiss(self, reviewer: bytes, admin: Signer) -> tuple[Acted, ...]:
+        """End a reviewer's time now; nothing where it is over. Votes of it that were not counted count no more.
+
+        Raises:
+            InputError: if there is no such reviewer.
+        """
+        found = self.registry.reviewer(reviewer)
+        if found is None:
+            raise InputError(
+                "no such reviewer", got=hex32(reviewer), remedy="`fedchain model register` names reviewers"
+            )
+        if self.clock.now() >= found.valid_until:
+            return ()
+        message = RevokeReviewer(reviewer, self.registry.reviewer_nonce(found.organisation))
+        signing = Signing(
+            f"admin {hex32(admin.address)}",
+            f"end the time of {hex32(reviewer)}, {self.roles[found.role]} reviewer of organisation "
+            f"{hex32(found.organisation)}: it never votes again",
+        )
+        return (self._sent(signing, admin, message, lambda signed: self.registry.revoke_reviewer(message, signed)),)
+
+    def _refuse_to_deploy(self, status: VersionStatus, taints: Sequence[Taint]) -> None:
+        if self.clock.now() >= status.approved_until:
+            raise PolicyError(
+                "the approvals of the version have ended", expected=f"now before {status.approved_until}",
+                got=self.clock.now(), remedy="`fedchain model suspend` it, then have it approved again",
+            )  # fmt: skip
+        if taints:
+            raise PolicyError(
+                "the version is tainted: consent was withdrawn", got=", ".join("0x" + each.dataset for each in taints),
+                remedy="`fedchain model dispose` has its reviewers decide about it",
+            )  # fmt: skip
 
     def _moved(self, signing: Signing, admin: Signer, message: MoveVersion) -> Acted:
         return self._sent(signing, admin, message, lambda signed: self.registry.move(message, signed))

@@ -17,17 +17,18 @@ from fedchain.core.eip712 import signing_digest
 from fedchain.core.envelope import Envelope
 from fedchain.core.errors import InputError, PolicyError
 from fedchain.core.fixedpoint import FixedPoint
-from fedchain.core.manifest import ROUND_FORMAT, AcceptedUpdate, ArtifactRef, RejectedReply, RoundManifest, RunManifest
+from fedchain.core.manifest import ROUND_FORMAT, AcceptedUpdate, RejectedReply, RoundManifest, RunManifest
 from fedchain.core.messages import InclusionPromise
 from fedchain.core.policy import DataPolicy
 from fedchain.core.record import LinkKind
 from fedchain.core.rejection import Reason
 from fedchain.core.task import SignedPromise, Task, leaf_of
-from fedchain.core.tensors import decode, encode, model_digest
+from fedchain.core.tensors import decode, encode
 from fedchain.ports.clock import Clock
 from fedchain.ports.cohort import Cohort, Reply
 from fedchain.ports.journal import Journal
 from fedchain.ports.ledger import Ledger
+from fedchain.ports.payloads import PayloadReader
 from fedchain.ports.signer import Signer
 from fedchain.ports.store import ArtifactStore
 from fedchain.ports.training import Accountant
@@ -41,6 +42,7 @@ from fedchain.ports.watcher import (
     Watcher,
 )
 from fedchain.workflow.gate import NOBODY, Admission, Gate, Refusal, schema_of
+from fedchain.workflow.model_series import ModelSeries
 from fedchain.workflow.outcome import Outcome, link_of, updates_tree
 from fedchain.workflow.receipts import Receipts
 from fedchain.workflow.registry_view import RegistryView
@@ -60,7 +62,8 @@ class Instruments:
     """The ports that a round machine works with.
 
     `run_all` spreads the aggregation over threads; `keep_receipts` hands the state on whenever receipts came in, and
-    before the run is finished, so that a crash leaves no finished run without its pins.
+    before the run is finished, so that a crash leaves no finished run without its pins. Every `snapshot_every`-th model
+    is stored whole.
     """
 
     store: ArtifactStore
@@ -73,6 +76,8 @@ class Instruments:
     accountant: Accountant
     run_all: RunAll
     keep_receipts: Callable[[RunState], None]
+    payloads: PayloadReader
+    snapshot_every: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,18 +98,19 @@ class RoundMachine:
         self.state = RunState.replay(instruments.journal.entries())
         self._plan = plan
         self._manifest = plan.manifest
+        self._run = plan.manifest.run
         self._with = instruments
+        self._models = ModelSeries(instruments.store, instruments.snapshot_every)
         self._identity = instruments.ledger.identity()
         self._registry = RegistryView(instruments.ledger)
         self._receipts = Receipts(self._identity, self.state, instruments.cohort, self._note, instruments.watcher)
-        self._spending = recorded_spending(
-            instruments.ledger, instruments.store, plan.manifest.run, instruments.accountant
-        )
+        self._spending = recorded_spending(instruments.ledger, instruments.store, self._run, instruments.accountant)
         for number in sorted(self.state.decided):
             self._spend(self.state.decided[number])
         self._journal_lock = threading.Lock()
         self._errors: list[str] = []
         self._has_asked = False
+        self._may_promise = False
 
     def run(self) -> RunState:
         """Run every round that is left, close the run, collect the receipts.
@@ -125,8 +131,8 @@ class RoundMachine:
                 sealer.submit(self._close().link.round)
         self._collect_receipts()
         if not self.state.is_finished:
-            self._note(Finished(self._manifest.run))
-        self._with.watcher(RunEnded(self._manifest.run.hex()))
+            self._note(Finished(self._run))
+        self._with.watcher(RunEnded(self._run.hex()))
         return self.state
 
     def _collect_receipts(self) -> None:
@@ -135,9 +141,9 @@ class RoundMachine:
 
     def _round(self) -> Decided:
         opened = self._open()
-        model = self._with.store.get(Cid.parse(opened.base_model.cid))
+        model = self._models.get(Cid.parse(opened.base_model.cid))
         task = self._task(opened)
-        self._errors, self._has_asked = [], False
+        self._errors, self._has_asked, self._may_promise = [], False, False
         total = self._sum_of(tuple(self.state.accepted.values()))
         for each in self.state.accepted.values():  # journaled before a crash, and perhaps not sent
             self._with.cohort.promise(each.node, each.promise)
@@ -165,7 +171,7 @@ class RoundMachine:
             chain_id=self._identity.chain_id,
             rounds_contract=self._identity.rounds_contract,
             federation=manifest.federation,
-            run=manifest.run,
+            run=self._run,
             round=opened.round,
             attempt=opened.attempt,
             base_model=opened.base_model.digest,
@@ -200,16 +206,20 @@ class RoundMachine:
         if total is None:  # its signer foresaw the closing link
             self._reject(task, reply, Refusal(Reason.OTHER_ROUND, verdict.signer))
             return
-        self._with.store.put(reply.payload)
+        self._with.payloads.keep(reply.payload, reply.keys)
         accepted = self._accept(task, reply.node, verdict)
         total.add(verdict.tensors, verdict.header.message.weight)
         self._with.cohort.promise(reply.node, accepted.promise)
 
     def _gate(self, task: Task) -> Gate:
         now = self._with.clock.now()  # before the registry is read: what it holds up to then is in what is read
-        return Gate(task, self._manifest, self._registry.current(), self._plan.policies, self._spending, now)
+        registry = self._registry.current()
+        return Gate(task, self._manifest, registry, self._plan.policies, self._spending, now, self._with.payloads)
 
     def _accept(self, task: Task, node: int, admission: Admission) -> Accepted:
+        if not self._may_promise:  # once a round: a stale aggregator must not promise what it cannot seal
+            self._with.ledger.check_lead()
+            self._may_promise = True
         cid, header = admission.payload_cid, admission.header
         leaf = leaf_of(self._identity.rounds, header, admission.signer, cid.codec)
         promise = InclusionPromise(task.federation, task.run, task.round, leaf, task.deadline)
@@ -258,11 +268,12 @@ class RoundMachine:
             new = encode(total.apply_to(decode(model), FixedPoint(self._manifest.fraction_bits, self._manifest.width)))
         except ModelOutOfRangeError:
             return self._abort(opened, gate, covered, lost, "model-out-of-range")
-        reference = ArtifactRef(self._with.store.put(new).text, model_digest(new))
+        is_last = self.state.rounds_sealed + 1 == self._manifest.rounds
+        reference = self._models.put(new, opened.base_model, is_last=is_last)
         return self._end(opened, Outcome(LinkKind.SEALED, gate.now, gate.registry.head, reference, covered, lost, ""))
 
     def _withdrawn(self, accepted: Accepted, reason: Reason) -> RejectedReply:
-        header, payload = document.to_bytes(accepted.header), self._with.store.get(Cid.parse(accepted.payload_cid))
+        header, payload = document.to_bytes(accepted.header), self._with.payloads.kept(Cid.parse(accepted.payload_cid))
         return self._rejected(
             Refusal(reason, accepted.signer), Reply(accepted.node, accepted.round, header, payload, "")
         )
@@ -290,7 +301,7 @@ class RoundMachine:
             format=ROUND_FORMAT,
             run_manifest=self._plan.manifest_cid,
             federation=self._manifest.federation,
-            run=self._manifest.run,
+            run=self._run,
             round=opened.round,
             attempt=opened.attempt,
             kind=int(outcome.kind),

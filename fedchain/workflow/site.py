@@ -1,4 +1,4 @@
-"""A site's one function: check the base, charge, train, quantise, sign.
+"""A site's one function: check the base, charge, train, quantise, encrypt, sign.
 
 Rows, keys and privacy counters stay here. The charge is durable before training, the signed update before it is
 released, so a crash at any line repeats nothing that was released and forgets nothing that was spent. An attempt that
@@ -8,13 +8,14 @@ died before its release let nothing out; trained again with fresh noise, it reus
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from fedchain.core import document
 from fedchain.core.cid import cid_of
 from fedchain.core.eip712 import Domain, signing_digest
+from fedchain.core.encryption import KeyContext
 from fedchain.core.envelope import Envelope
 from fedchain.core.errors import FormatError, InputError, IntegrityError, PolicyError
 from fedchain.core.fixedpoint import FixedPoint
@@ -37,6 +38,7 @@ from fedchain.core.signatures import recover
 from fedchain.core.task import LocalTraining, RoundProof, SignedPromise, SignedUpdate, Task, UpdateHeader, leaf_of
 from fedchain.core.tensors import FloatTensors, decode, encode, model_digest
 from fedchain.ports.clock import Clock, Entropy
+from fedchain.ports.payloads import PayloadWriter
 from fedchain.ports.signer import Signer
 from fedchain.ports.site_state import Charge, ChargeKey, Evidence, SiteState
 from fedchain.ports.training import Accountant, LocalRound, Trainer
@@ -68,6 +70,7 @@ class Site:
     accountant: Accountant
     clock: Clock
     entropy: Entropy
+    payloads: PayloadWriter
 
     def contribute(self, task: Task, model: bytes) -> SignedUpdate:
         """Answer a task with a signed update, or the one already released for this attempt.
@@ -75,12 +78,14 @@ class Site:
         Raises:
             InputError: if the task is for another ledger, past its deadline, or its base is not what it says.
             PolicyError: if the dataset's grant does not allow the charge.
+            LockedArtifactError: if the update was released and its keys were erased since.
         """
         self._check(task, model)
         key = ChargeKey(task.run, task.round, task.attempt)
         earlier = self.state.released(key)
         if earlier is not None:
-            return _unpack(earlier)
+            signed = _unpack(earlier)
+            return replace(signed, keys=self.payloads.keys_of(signed.payload))
         base = FixedPoint(task.fraction_bits, task.width).dequantise(decode(model))
         charge = self._charge(task, key)
         update = self._train(task, base, charge.release)
@@ -196,7 +201,9 @@ class Site:
     def _sign(self, task: Task, charge: Charge, update: FloatTensors) -> SignedUpdate:
         encoding = FixedPoint(task.fraction_bits, task.width)
         envelope = Envelope.of(self.entropy.secret(32), encoding, encode(encoding.quantise(update)))
-        payload = envelope.to_bytes()
+        ready = self.payloads.write(
+            envelope, KeyContext(task.federation, task.run, task.round, self.dataset.commitment)
+        )
         dp = self._dp_params(task.training, charge)
         message = ClientUpdate(
             federation=task.federation,
@@ -204,7 +211,7 @@ class Site:
             round=task.round,
             base_model=task.base_model,
             update_commit=envelope.commitment(),
-            payload_cid=cid_of(payload).digest,
+            payload_cid=cid_of(ready.payload).digest,
             dataset=self.dataset.commitment,
             policy=self.dataset.policy.digest(),
             weight=self.dataset.nominal_size,
@@ -217,7 +224,8 @@ class Site:
             deadline=task.deadline,
         )
         signature = self.device.sign(signing_digest(self.domain, message))
-        return SignedUpdate(UpdateHeader(task.chain_id, task.rounds_contract, message, signature, dp), payload)
+        header = UpdateHeader(task.chain_id, task.rounds_contract, message, signature, dp)
+        return SignedUpdate(header, ready.payload, ready.keys)
 
     def _dp_params(self, training: LocalTraining, charge: Charge) -> DpParams:
         protected = charge.release.is_protected

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fedchain.adapters.files import create_file, make_folder, replace_file
-from fedchain.adapters.home import Home, create_home, locked, open_home, plain_name
+from fedchain.adapters.home import HOME_FORMAT, Home, create_home, locked, open_home, plain_name
 from fedchain.core.errors import FormatError, InputError
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -32,7 +32,7 @@ def without_root() -> Iterator[None]:
 
 def test_a_new_home_says_its_format_and_is_for_its_owner_only(tmp_path: Path) -> None:
     home = create_home(tmp_path / "deep" / "home")
-    assert json.loads((home.root / "home.json").read_text()) == {"format": 2}
+    assert json.loads((home.root / "home.json").read_text()) == {"format": HOME_FORMAT}
     assert home.root.stat().st_mode & 0o777 == 0o700
     assert (home.root / "home.json").stat().st_mode & 0o777 == 0o600
     assert open_home(home.root) == home
@@ -65,11 +65,13 @@ def test_a_creation_that_was_killed_half_way_is_taken_up_again(tmp_path: Path) -
     assert open_home(create_home(tmp_path / "home").root).root == tmp_path / "home"
 
 
-@pytest.mark.parametrize("found", ["3", "1", "0", "null", '"1"', "true"])
+@pytest.mark.parametrize("found", [str(HOME_FORMAT + 1), "1", "0", "null", '"1"', "true"])
 def test_a_home_of_another_version_is_refused_and_left_alone(tmp_path: Path, found: str) -> None:
     (tmp_path / "home.json").write_text(f'{{"format": {found}}}')
     for opening in (open_home, create_home):
-        with pytest.raises(InputError, match=r"another version: expected format 2, got format .*use the release"):
+        with pytest.raises(
+            InputError, match=rf"another version: expected format {HOME_FORMAT}, got format .*use the release"
+        ):
             opening(tmp_path)
     assert (tmp_path / "home.json").read_text() == f'{{"format": {found}}}'
 

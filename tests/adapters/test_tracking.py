@@ -73,6 +73,7 @@ def test_the_database_is_in_the_home_unless_the_user_has_a_server(tmp_path: Path
     assert tracking_uri(tmp_path, {"MLFLOW_TRACKING_URI": "http://x"}) == "http://x"
 
 
+@pytest.mark.slow
 def test_a_run_and_its_resumption_are_one_mlflow_run(tmp_path: Path) -> None:
     folder, warnings = tmp_path / "mlflow", list[str]()
     uri = tracking_uri(folder, {})

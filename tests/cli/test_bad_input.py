@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fedchain.adapters.home import create_home, locked
+from fedchain.adapters.home import HOME_FORMAT, create_home, locked
 from fedchain.cli.exits import Exit
 from fedchain.cli.main import main
 
@@ -50,10 +50,11 @@ def without_root() -> Iterator[None]:
 
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)
 def test_a_home_of_another_version(verb: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "home.json").write_text('{"format": 3}')
+    (tmp_path / "home.json").write_text(json.dumps({"format": HOME_FORMAT + 1}))
     before = everything_in(tmp_path)
     line = complaint(verb, tmp_path, capsys)
-    assert "is a home of another version: expected format 2, got format 3; use the release of fedchain" in line
+    told = f"another version: expected format {HOME_FORMAT}, got format {HOME_FORMAT + 1}; use the release of fedchain"
+    assert told in line
     assert everything_in(tmp_path) == before
 
 

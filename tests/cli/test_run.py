@@ -61,7 +61,7 @@ def test_a_run_that_pays_shows_what_was_earned_and_that_donated_rows_lie_in_plai
     shown, out, _ = screen()
     run(OPTIONS, shown, Simulation())
     assert re.search(r"cleveland +3000001 +20", out.getvalue())
-    assert "Donated rows are stored in plain" in out.getvalue()
+    assert "Donated rows leave their hospital" in out.getvalue()
 
 
 def test_a_run_without_rewards_says_so() -> None:
@@ -181,7 +181,7 @@ def test_a_federation_is_not_called_a_simulation() -> None:
 
 def test_encrypted_payloads_are_not_called_unencrypted() -> None:
     text = report(replace(SUMMARY, payload_encryption="hpke-aes-256-gcm"))
-    assert "Payloads: hpke-aes-256-gcm." in text
+    assert "Payloads encrypted (hpke-aes-256-gcm): each is for its own hospital" in text
     assert "unencrypted" not in text.lower()
 
 

@@ -66,7 +66,8 @@ def test_a_task_is_answered_with_the_signed_update(world: World) -> None:
     task = world.tasks[0]
     record = world.ask("train", document=document.to_bytes(task), model=world.model)
     signed = world.site.contribute(task, world.model)
-    assert record == ConfigRecord({"header": document.to_bytes(signed.header), "payload": signed.payload})
+    header = document.to_bytes(signed.header)
+    assert record == ConfigRecord({"header": header, "payload": signed.payload, "keys": signed.keys})
 
 
 def test_a_promise_is_kept(world: World) -> None:

@@ -18,7 +18,7 @@ FILES = sorted(CONF.glob("*/*.yaml"))
 
 def test_the_groups_are_the_documented_ones() -> None:
     assert sorted(CHOICES) == [
-        "data", "experiment", "ledger", "model", "privacy", "rewards", "simulation", "store", "strategy",
+        "data", "encryption", "experiment", "ledger", "model", "privacy", "rewards", "simulation", "store", "strategy",
     ]  # fmt: skip
     assert CHOICES["privacy"] == ["dp", "off"]
     assert {"heart", "heart_mlp"} <= set(CHOICES["experiment"])

@@ -1,4 +1,4 @@
-"""What every registry of models does, whatever it is made of: in memory, on the embedded chain."""
+"""What every registry of models does, whatever it is made of: in memory, embedded, behind HTTP, on another node."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import Final
 
 import pytest
 
+from fedchain.adapters.evm.deployment import deploy, remote_node
 from fedchain.adapters.evm.ledger import EvmLedger, EvmRegistry
 from fedchain.adapters.evm.models import EvmModelRegistry, check_models, deploy_models
+from fedchain.adapters.evm.node import Node
+from fedchain.adapters.evm.remote import RpcSettings, rpc_node
 from fedchain.core.digest import ZERO, tagged
 from fedchain.core.eip712 import TypedMessage, signing_digest
 from fedchain.core.errors import InputError, RejectedTransactionError
@@ -29,6 +32,7 @@ from fedchain.core.messages import (
 )
 from fedchain.core.record import LinkKind, RoundLink
 from fedchain.core.releases import (
+    Behind,
     Decision,
     Edge,
     EdgeKind,
@@ -42,9 +46,20 @@ from fedchain.core.releases import (
     version_id,
 )
 from fedchain.ports.ledger import Ledger, LedgerIdentity, Registry
-from fedchain.ports.models import ModelRegistry, ReleaseIdentity, ReleaseTerms
+from fedchain.ports.models import (
+    ModelRegistry,
+    ReleaseIdentity,
+    ReleaseTerms,
+    ReviewerChanged,
+    VersionDecided,
+    VersionDisposed,
+    VersionMoved,
+    VersionSubmitted,
+    VersionTainted,
+)
+from tests.doubles.anvil import Anvil, anvil
 from tests.doubles.clock import ManualClock
-from tests.doubles.evm import AGGREGATOR, CHAIN_ID, FEDERATION, OPERATOR, RELAYER, deployed
+from tests.doubles.evm import AGGREGATOR, CHAIN_ID, DEPLOYER, FEDERATION, OPERATOR, RELAYER, TERMS, deployed, served
 from tests.doubles.ledger import MemoryLedger, MemoryRecord, MemoryRegistry
 from tests.doubles.models import MemoryModels
 from tests.doubles.signer import NamedSigner
@@ -120,12 +135,19 @@ class World:
         self.act(A, ConsentWithdraw(DATASET, self.clock.now(), 0, self.registry.nonce(A)))
         self.clock.forward(MINUTE)
 
+    def behind(self, *path: Version, dataset: bytes = DATASET) -> Behind:
+        proof = datasets_tree([DATASET, OTHER_DATASET]).proof(dataset_leaf(DATASET))
+        return Behind(path, dataset, tuple(proof))
+
     def taint(self, *path: Version) -> None:
-        self.models.taint(path, DATASET, datasets_tree([DATASET, OTHER_DATASET]).proof(dataset_leaf(DATASET)))
+        self.models.taint(self.behind(*path))
         self.clock.forward(MINUTE)
 
 
-@pytest.fixture(params=["memory", "embedded"])
+KINDS: Final = ("memory", "embedded", *(pytest.param(each, marks=pytest.mark.slow) for each in ("http", "anvil")))
+
+
+@pytest.fixture(params=KINDS)
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     clock = ManualClock()
     if request.param == "memory":
@@ -137,12 +159,37 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
             clock, models, MemoryLedger(record, AGGREGATOR.address), MemoryRegistry(record, OPERATOR.address)
         )
         return
+    if request.param == "anvil":
+        folder = tmp_path / "node"
+        folder.mkdir()
+        with anvil(folder) as chain, rpc_node(RpcSettings((chain.url,), CHAIN_ID, poll_s=0.01), folder / "i") as node:
+            _follow(chain, clock)
+            yield _on_a_node(clock, node, deploy(node, DEPLOYER, TERMS))
+        return
     with deployed(tmp_path / "chain.sqlite", clock) as contracts:
-        node, identity = contracts.node, contracts.identity
-        found = deploy_models(node, OPERATOR, ReleaseTerms(identity.rounds_contract, WINDOW, 2, ROLES))
-        registry = EvmRegistry(node, identity, OPERATOR)
-        ledger = EvmLedger(node, identity, AGGREGATOR)
-        yield _populated(clock, EvmModelRegistry(node, found, RELAYER), ledger, registry)
+        if request.param == "embedded":
+            yield _on_a_node(clock, contracts.node, contracts.identity)
+            return
+        with served(contracts.chain) as url:
+            yield _on_a_node(clock, remote_node(url), contracts.identity)
+
+
+def _follow(chain: Anvil, clock: ManualClock) -> None:
+    """Give each new time a block: a transaction is first tried at the time of the newest one."""
+    chain.follow(clock)
+    set_time = clock.is_moved
+
+    def is_moved(time: int) -> None:
+        set_time(time)
+        chain.mine()
+
+    clock.is_moved = is_moved
+
+
+def _on_a_node(clock: ManualClock, node: Node, identity: LedgerIdentity) -> World:
+    found = deploy_models(node, OPERATOR, ReleaseTerms(identity.rounds_contract, WINDOW, 2, ROLES))
+    ledger, registry = EvmLedger(node, identity, AGGREGATOR), EvmRegistry(node, identity, OPERATOR)
+    return _populated(clock, EvmModelRegistry(node, found, RELAYER), ledger, registry)
 
 
 def _populated(clock: ManualClock, models: ModelRegistry, ledger: Ledger, registry: Registry) -> World:
@@ -281,8 +328,15 @@ def test_a_withdrawn_dataset_taints_until_a_disposition_and_children_are_born_ta
     child = world.submit(world.version(name))
     assert world.models.status(child).state is VersionState.TAINTED
     with pytest.raises(RejectedTransactionError):
-        world.models.dispose(name, DATASET, [world.vote(BEA, name, DATASET)])
-    world.models.dispose(name, DATASET, [world.vote(each, name, DATASET) for each in (BEA, CARL)])
+        world.models.dispose(world.behind(world.version()), [world.vote(BEA, name, DATASET)])
+    for dataset in (OTHER_DATASET, b"\xd3" * 32):
+        votes = [world.vote(each, name, dataset) for each in (BEA, CARL)]
+        with pytest.raises(RejectedTransactionError):  # no proof that this one stands behind the version
+            world.models.dispose(world.behind(world.version(), dataset=dataset), votes)
+    votes = [world.vote(each, name, DATASET) for each in (BEA, CARL)]
+    with pytest.raises(RejectedTransactionError):  # the child's path, the parent's votes
+        world.models.dispose(world.behind(world.version(name), world.version()), votes)
+    world.models.dispose(world.behind(world.version()), votes)
     assert world.models.status(name).state is VersionState.CANDIDATE
     assert world.models.is_disposed(name, DATASET)
     assert not world.models.is_disposed(child, DATASET)
@@ -302,6 +356,38 @@ def test_a_descendant_is_tainted_over_the_path_to_its_ancestor_and_no_other(worl
     world.taint(child, world.version())
     assert world.models.status(name).state is VersionState.TAINTED
     assert world.models.status(parent).state is VersionState.DRAFT
+
+
+def test_every_step_is_told_with_its_message_its_signature_and_its_votes(world: World) -> None:
+    named = [each.step for each in world.models.events()]
+    assert [type(each) for each in named] == [ReviewerChanged] * len(REVIEWERS)
+    name = world.in_review()
+    votes = [world.vote(each, name, Decision.APPROVE) for each in (BEA, CARL)]
+    sent = world.models.decide(name, Decision.APPROVE, votes)
+    world.withdraw()
+    world.taint(world.version())
+    decided = [world.vote(each, name, DATASET) for each in (BEA, CARL)]
+    world.models.dispose(world.behind(world.version()), decided)
+    back, left = CancelApprovals(BEA.address, 2), RevokeReviewer(CARL.address, world.models.reviewer_nonce(C))
+    world.models.cancel_approvals(back, world.sign(BEA, back))
+    world.models.revoke_reviewer(left, world.sign(ADMINS[C], left))
+    events = list(world.models.events())[len(REVIEWERS) :]
+    until, states = min(each.valid_until for each in votes), (VersionState.DRAFT, VersionState.CANDIDATE)
+    moves = [
+        MoveVersion(name, int(VersionState.CANDIDATE), 1), MoveVersion(name, int(VersionState.IN_REVIEW), 2),
+    ]  # fmt: skip
+    assert [each.step for each in events] == [
+        VersionSubmitted(name, world.version(), world.sign(ADMINS[A], SubmitVersion(name))),
+        VersionMoved(name, *states, world.sign(ADMINS[A], moves[0])),
+        VersionMoved(name, states[1], VersionState.IN_REVIEW, world.sign(ADMINS[A], moves[1])),
+        VersionDecided(name, Decision.APPROVE, VersionState.APPROVED, until, tuple(votes)),
+        VersionTainted(name, DATASET, name),
+        VersionDisposed(name, DATASET, tuple(decided)),
+        ReviewerChanged(back, world.sign(BEA, back)),
+        ReviewerChanged(left, world.sign(ADMINS[C], left)),
+    ]
+    assert [each.transaction for each in events if isinstance(each.step, VersionDecided)] == [sent]
+    assert [each.at for each in events] == sorted(each.at for each in events)
 
 
 # deploying

@@ -1,8 +1,9 @@
-"""What every vault does, whatever it is made of: in memory, on the embedded chain, on a node behind HTTP."""
+"""What every vault does, whatever it is made of: in memory, on the embedded chain, behind HTTP, on a node of others."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import pytest
 
 from fedchain.adapters.evm.deployment import remote_node
 from fedchain.adapters.evm.node import Node
+from fedchain.adapters.evm.remote import RpcSettings, rpc_node
 from fedchain.adapters.evm.vault import EvmRewardVault, check_vault, deploy_vault
 from fedchain.core.digest import ZERO
 from fedchain.core.errors import InputError, RejectedTransactionError
 from fedchain.core.merkle import MerkleTree
 from fedchain.core.rewards import Balance, reward_leaf, reward_tree
 from fedchain.ports.rewards import AssetKind, RewardVault, VaultIdentity, VaultTerms
+from tests.doubles.anvil import anvil
 from tests.doubles.clock import ManualClock
 from tests.doubles.evm import (
     AGGREGATOR,
@@ -67,12 +70,18 @@ class World:
         return self.relayer.claim(account, cumulative, tree.proof(self.leaf(account, cumulative)))
 
 
-@pytest.fixture(params=["memory", "embedded", pytest.param("http", marks=pytest.mark.slow)])
+@pytest.fixture(
+    params=["memory", "embedded", *(pytest.param(name, marks=pytest.mark.slow) for name in ("http", "anvil"))]
+)
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     clock = ManualClock()
     if request.param == "memory":
         vault = MemoryVault(VaultIdentity(CHAIN_ID, b"\x03" * 20, TERMS), clock)
         yield World(clock, *(MemoryRewardVault(vault, each.address) for each in (AGGREGATOR, OPERATOR, RELAYER)))
+        return
+    if request.param == "anvil":
+        with on_another_node(tmp_path, clock) as node:
+            yield _evm(clock, node, deploy_vault(node, OPERATOR, TERMS))
         return
     with deployed(tmp_path / "chain.sqlite", clock) as contracts:
         identity = deploy_vault(contracts.node, OPERATOR, TERMS)
@@ -81,6 +90,13 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
             return
         with served(contracts.chain) as url:
             yield _evm(clock, remote_node(url), identity)
+
+
+@contextmanager
+def on_another_node(folder: Path, clock: ManualClock) -> Iterator[Node]:
+    with anvil(folder) as chain, rpc_node(RpcSettings((chain.url,), CHAIN_ID, poll_s=0.01), folder / "i") as node:
+        chain.follow(clock)
+        yield node
 
 
 def _evm(clock: ManualClock, node: Node, identity: VaultIdentity) -> World:
@@ -104,6 +120,17 @@ def test_a_proposal_waits_with_its_report_and_its_time(world: World) -> None:
     assert 0 <= pending.claimable_at - (world.clock.now() + WINDOW) <= SLACK
     assert world.relayer.proposals() == [pending]
     assert world.relayer.root() == ZERO
+
+
+def test_the_time_is_that_of_the_ledger_by_which_windows_end(world: World) -> None:
+    world.distributor.propose(world.tree((A, 5)).root, 5, REPORT)
+    pending = world.relayer.pending()
+    assert pending is not None
+    assert world.relayer.time() == pending.claimable_at - WINDOW
+    world.clock.forward(WINDOW + SLACK)
+    assert world.relayer.time() < pending.claimable_at
+    world.relayer.finalize()
+    assert world.relayer.time() >= pending.claimable_at
 
 
 def test_a_root_pays_after_its_window_and_each_account_its_own(world: World) -> None:

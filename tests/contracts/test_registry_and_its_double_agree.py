@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -129,5 +130,6 @@ def _content(event: object) -> tuple[RegistryMessage, bytes, int]:
     return event.message, event.signature, event.at
 
 
+@pytest.mark.slow
 def test_any_history_is_taken_and_refused_alike() -> None:
     run_state_machine_as_test(TwoRegistries, settings=settings(max_examples=12, stateful_step_count=25, deadline=None))

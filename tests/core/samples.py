@@ -18,6 +18,8 @@ from hypothesis.extra import numpy as hnp
 
 from fedchain.adapters.log.entries import LogLink, LogTerms
 from fedchain.core.eip712 import Domain, members
+from fedchain.core.encryption import WrappedKeys
+from fedchain.core.erasure import DeletionReceipt, ErasureOrder, SignedDeletion
 from fedchain.core.manifest import RoundManifest, RunManifest
 from fedchain.core.messages import (
     AddOrganisation,
@@ -55,11 +57,11 @@ FEW = settings(max_examples=15)
 MESSAGES: tuple[type[Any], ...] = (
     ClientUpdate, InclusionPromise, RoundReceipt, AddOrganisation, KeyPossession, RotateAdmin, RegisterDevice,
     RevokeDevice, RegisterDataset, ConsentGrant, ConsentWithdraw, SubmitVersion, MoveVersion, RegisterReviewer,
-    RevokeReviewer, CancelApprovals, Approval, Disposition, LogEntry, TreeHead,
+    RevokeReviewer, CancelApprovals, Approval, Disposition, LogEntry, TreeHead, DeletionReceipt,
 )  # fmt: skip
 DOCUMENTS: tuple[type[Any], ...] = (
     RunManifest, RoundManifest, DataPolicy, DatasetCard, DpParams, LocalTraining, UpdateHeader, TrustFile, Task,
-    SignedPromise, RoundProof, LogTerms, LogLink, RewardReport,
+    SignedPromise, RoundProof, LogTerms, LogLink, RewardReport, WrappedKeys, ErasureOrder, SignedDeletion,
 )  # fmt: skip
 
 bytes32 = st.binary(min_size=32, max_size=32)

@@ -30,6 +30,10 @@ class MemoryVault:
     proposals: list[Proposal] = field(default_factory=list[Proposal])
     claimed: dict[bytes, int] = field(default_factory=dict[bytes, int])
     transactions: int = 0
+    time: int = 0
+    """That of the newest block."""
+    purses: dict[bytes, int] = field(default_factory=dict[bytes, int])
+    allowed: dict[bytes, int] = field(default_factory=dict[bytes, int])
 
     def fund(self, amount: int) -> None:
         """Put coins in."""
@@ -41,9 +45,14 @@ class MemoryVault:
         """All that ever left the vault."""
         return sum(self.claimed.values())
 
+    def mine(self) -> None:
+        """Add a block."""
+        self.time = max(self.clock.now(), self.time)
+
     def transact(self) -> bytes:
         """Return the hash of the next transaction."""
         self.transactions += 1
+        self.mine()
         return keccak(b"vault transaction" + self.transactions.to_bytes(8))
 
 
@@ -56,6 +65,9 @@ class MemoryRewardVault:
 
     def identity(self) -> VaultIdentity:
         return self._vault.identity
+
+    def time(self) -> int:
+        return self._vault.time
 
     def root(self) -> bytes:
         return self._vault.root
@@ -74,6 +86,26 @@ class MemoryRewardVault:
 
     def claimed(self, account: bytes) -> int:
         return self._vault.claimed.get(account, 0)
+
+    def purse(self) -> int:
+        return self._vault.purses.get(self._sender, 0)
+
+    def allowed(self) -> int:
+        return self._vault.allowed.get(self._sender, 0)
+
+    def allow(self, amount: int) -> bytes:
+        self._vault.allowed[self._sender] = amount
+        return self._vault.transact()
+
+    def fund(self, amount: int) -> bytes:
+        vault, kind = self._vault, self._vault.identity.terms.asset_kind
+        _require(amount <= self.purse(), "the sender holds too little")
+        if kind is AssetKind.ERC20:
+            _require(amount <= self.allowed(), "the vault may not take so much")
+            vault.allowed[self._sender] -= amount
+        vault.fund(amount)
+        vault.purses[self._sender] -= amount
+        return vault.transact()
 
     def propose(self, root: bytes, total: int, report: bytes) -> bytes:
         vault, terms = self._vault, self._vault.identity.terms

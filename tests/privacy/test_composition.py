@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from fedchain.adapters.payloads import PlainWriter
 from fedchain.adapters.training.accounting import PrvAccountant
 from fedchain.adapters.training.models import initial
 from fedchain.adapters.training.trainer import TorchTrainer
@@ -42,6 +43,7 @@ def make_site() -> tuple[Site, MemorySiteState]:
         accountant=PrvAccountant(),
         clock=ManualClock(),
         entropy=CountedEntropy(),
+        payloads=PlainWriter(),
     )
     return site, state
 

@@ -13,8 +13,10 @@ from typing import Final
 
 import numpy as np
 
+from fedchain.adapters.payloads import PlainReader, PlainWriter
 from fedchain.config import (
     DataConfig,
+    EncryptionConfig,
     ExperimentConfig,
     LedgerConfig,
     ModelConfig,
@@ -72,7 +74,7 @@ from tests.scenarios.invariants import (
 IDENTITY: Final = LedgerIdentity(31_337, b"\x01" * 20, b"\x02" * 20, b"\xfe" * 32)
 AGGREGATOR: Final = NamedSigner("aggregator")
 OPERATOR: Final = NamedSigner("operator")
-RUN: Final = b"\x0a" * 32
+SALT: Final = b"\x0a" * 32
 CODE: Final = b"\xc0" * 32
 ENVIRONMENT: Final = b"\xee" * 32
 DELTA: Final = 1e-5
@@ -112,6 +114,7 @@ class Setup:
             privacy=PrivacyConfig("off" if self.epsilon is None else "dp", self.epsilon or 8.0, DELTA, 1.0),
             strategy=StrategyConfig("fedavg", 1, 32, 0.1, self.min_clients, self.max_update_norm, 1, self.timeout_s),
             store=StoreConfig("embedded"),
+            encryption=EncryptionConfig("off"),
             ledger=LedgerConfig("embedded", IDENTITY.chain_id),
             rewards=self.rewards,
             simulation=SimulationConfig(None),
@@ -157,8 +160,9 @@ class Federation:
     def machine(self, cut: Cut = never, cohort: Cohort | None = None) -> RoundMachine:
         """Start a machine over what the journal says, with power until `cut`."""
         self.power.restart(cut)
+        store = MortalStore(self.store, self.power)
         instruments = Instruments(
-            MortalStore(self.store, self.power),
+            store,
             MortalLedger(self.ledger, self.power),
             MortalJournal(self.journal, self.power),
             AGGREGATOR,
@@ -168,6 +172,7 @@ class Federation:
             AddingAccountant(),
             self.setup.threads,
             self._keep,
+            PlainReader(store),
         )
         return RoundMachine(self.plan, instruments)
 
@@ -180,10 +185,10 @@ class Federation:
         """Run what is left of the run."""
         return self.machine().run()
 
-    def another_run(self, run: bytes, setup: Setup | None = None) -> Federation:
+    def another_run(self, salt: bytes, setup: Setup | None = None) -> Federation:
         """Plan another run of the same federation, with a journal of its own."""
         chosen = setup or self.setup
-        plan = _plan(chosen, run, [each.applicant for each in self.members], self.store, self.clock.now())
+        plan = _plan(chosen, salt, [each.applicant for each in self.members], self.store, self.clock.now())
         return replace(self, setup=chosen, plan=plan, journal=_journal(plan), events=[], pins=())
 
     def submit(self, member: int, message: RegistryMessage) -> None:
@@ -306,7 +311,7 @@ def federation(setup: Setup | None = None) -> Federation:
     enrol(MemoryLedger(record, OPERATOR.address), MemoryRegistry(record, OPERATOR.address), applicants, clock.now())
     clock.forward(3600)  # the registry's transactions lie in the past
     store = MemoryStore()
-    plan = _plan(setup, RUN, applicants, store, clock.now())
+    plan = _plan(setup, SALT, applicants, store, clock.now())
     cohort = DirectCohort([each.site for each in members])
     return Federation(setup, clock, power, record, store, _journal(plan), members, plan, cohort)
 
@@ -329,21 +334,20 @@ def _member(setup: Setup, number: int, clock: ManualClock, power: Power) -> Memb
     site = Site(
         name, IDENTITY.rounds, IDENTITY.federation, AGGREGATOR.address,
         SiteDataset(dataset, policy, size, trainer), device, MortalState(state, power), AddingAccountant(), clock,
-        CountedEntropy(name.encode()),
+        CountedEntropy(name.encode()), PlainWriter(),
     )  # fmt: skip
     return Member(applicant, admin, device, trainer, state, site)
 
 
-def _plan(setup: Setup, run: bytes, applicants: Sequence[Applicant], store: MemoryStore, now: int) -> RunPlan:
+def _plan(setup: Setup, salt: bytes, applicants: Sequence[Applicant], store: MemoryStore, now: int) -> RunPlan:
     config = setup.config()
     provenance = Provenance(CODE, ENVIRONMENT, "simulation", now)
     is_paid = setup.rewards.mode == "donated"
     new = NewRun(
-        config, IDENTITY, run, applicants, local_training(config, 4), SCORABLE if is_paid else INITIAL, provenance,
+        config, IDENTITY, salt, applicants, local_training(config, 4), SCORABLE if is_paid else INITIAL, provenance,
         tuple(_donation(each) for each in applicants) if is_paid else (),
     )  # fmt: skip
-    cid = write_plan(new, store)
-    return read_plan(store, cid, setup.timeout_s)
+    return read_plan(store, write_plan(new, store).manifest_cid, setup.timeout_s)
 
 
 def _donation(applicant: Applicant) -> Donation:

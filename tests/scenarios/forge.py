@@ -17,13 +17,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from fedchain.adapters.embedded_store import EmbeddedStore
 from fedchain.adapters.evm.chain import Genesis
 from fedchain.adapters.evm.deployment import Terms, deploy, embedded_node
 from fedchain.adapters.evm.ledger import EvmLedger, EvmRegistry
 from fedchain.adapters.evm.opening import open_chain, read_chain
 from fedchain.adapters.home import Home
 from fedchain.adapters.keys import key_path, read_signer
+from fedchain.adapters.private_store import PrivateStore
 from fedchain.adapters.system import SystemClock
 from fedchain.adapters.training.accounting import PrvAccountant
 from fedchain.core import document
@@ -52,6 +52,7 @@ from fedchain.core.tensors import decode, encode, model_digest
 from fedchain.core.trust import TrustFile
 from fedchain.ports.ledger import Ledger, LedgerEvent, LedgerIdentity, LinkEvent, Registry, RegistryEvent
 from fedchain.ports.store import ArtifactStore
+from fedchain.wiring.confidential import open_artifacts
 from fedchain.wiring.parties import read_ledger
 from fedchain.workflow.gate import NOBODY, schema_of, signer_of
 from fedchain.workflow.outcome import link_of, updates_tree
@@ -81,7 +82,7 @@ class History:
     identity: LedgerIdentity
     events: tuple[LedgerEvent, ...]
     began_at: int
-    store: ArtifactStore
+    store: PrivateStore
 
     def manifest(self, link: RoundLink) -> RoundManifest:
         """Return a link's manifest."""
@@ -126,7 +127,7 @@ def read_history(home: Path) -> History:
         began_at = chain.block(0).header.timestamp
     finally:
         chain.close()
-    return History(identity, events, began_at, EmbeddedStore(opened.store))
+    return History(identity, events, began_at, open_artifacts(opened, "aggregator"))
 
 
 @contextmanager
@@ -145,7 +146,7 @@ def new_chain(home: Path, history: History) -> Iterator[Stage]:
         terms = Terms(history.identity.federation, operator.address, operator.address, aggregator.address)
         identity = deploy(node, deployer, terms)
         assert identity == history.identity, "the forger's contracts have the addresses of the genuine ones"
-        store = EmbeddedStore(opened.store)
+        store = open_artifacts(opened, "aggregator")
         yield Stage(EvmLedger(node, identity, aggregator), EvmRegistry(node, identity, operator), store, clock)
     finally:
         chain.close()
@@ -154,9 +155,10 @@ def new_chain(home: Path, history: History) -> Iterator[Stage]:
 def in_memory(history: History) -> Stage:
     """Return a stage without a chain: as quick as hashing, with the same rules."""
     operator, aggregator = NamedSigner("operator").address, NamedSigner("aggregator").address
-    clock, store = ManualClock(history.began_at), MemoryStore()
+    clock, stored = ManualClock(history.began_at), MemoryStore()
     for cid in history.store.cids():
-        store.put(history.store.get(cid))
+        stored.put(history.store.inner.get(cid))
+    store = replace(history.store, inner=stored)  # its ring gives what is told as it was the CID that it had
     record = MemoryRecord(history.identity, clock, operator, aggregator)
     return Stage(MemoryLedger(record, aggregator), MemoryRegistry(record, operator), store, clock)
 
@@ -284,10 +286,11 @@ class Forger:
 
     def _seal(self, genuine: RoundManifest) -> None:
         cid, run = self._run(genuine.run_manifest)
-        base = self._models.get(genuine.run, run.initial_model)
+        named = run.run if self.forgery.plays_devices else genuine.run  # sites have signed for the run as it was
+        base = self._models.get(named, run.initial_model)
         devices = {each.header.message.dataset: signer_of(each.header) or NOBODY for each in genuine.accepted}
-        accepted = tuple(self._restated(each, run, base) for each in genuine.accepted)
-        told = replace(genuine, run_manifest=cid, base_model=base, model=base, accepted=accepted)
+        accepted = tuple(self._restated(each, named, run, base) for each in genuine.accepted)
+        told = replace(genuine, run=named, run_manifest=cid, base_model=base, model=base, accepted=accepted)
         told = self.forgery.round(replace(told, registry_head=self.stage.ledger.registry_head()))
         if self.forgery.plays_devices:
             signed = [self._signed(each, devices.get(each.header.message.dataset, NOBODY)) for each in told.accepted]
@@ -301,11 +304,13 @@ class Forger:
         self._heads[told.run] = self.stage.ledger.seal(link, self._heads.get(told.run, ZERO)).round_hash
         self._models[told.run] = told.model
 
-    def _restated(self, update: AcceptedUpdate, run: RunManifest, base: ArtifactRef) -> AcceptedUpdate:
+    def _restated(self, update: AcceptedUpdate, named: bytes, run: RunManifest, base: ArtifactRef) -> AcceptedUpdate:
         """The update for what is now its base and its policy; without the device's key the old signature stays."""
         message = update.header.message
         policies = {each.dataset: each.policy.digest for each in run.cohort}
-        message = replace(message, base_model=base.digest, policy=policies.get(message.dataset, message.policy))
+        message = replace(
+            message, run=named, base_model=base.digest, policy=policies.get(message.dataset, message.policy)
+        )
         return replace(update, header=replace(update.header, message=message))
 
     def _signed(self, update: AcceptedUpdate, device: bytes) -> AcceptedUpdate:

@@ -16,6 +16,7 @@ from fedchain.adapters.system import SystemClock
 from fedchain.cli.simulation import simulate
 from fedchain.config import (
     DataConfig,
+    EncryptionConfig,
     ExperimentConfig,
     LedgerConfig,
     ModelConfig,
@@ -44,6 +45,7 @@ SMALL = ExperimentConfig(
     privacy=PrivacyConfig("off", 8.0, 1e-5, 1.0),
     strategy=StrategyConfig("fedavg", 1, 64, 0.1, 2, 20.0, 1, 600),
     store=StoreConfig("embedded"),
+    encryption=EncryptionConfig("on"),
     ledger=LedgerConfig("embedded", CHAIN_ID),
     rewards=RewardsConfig("donated", 1000, "credits", None, 60),
     simulation=SimulationConfig(None),

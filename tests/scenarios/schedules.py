@@ -23,6 +23,7 @@ from typing import Final, TypeAlias
 
 import pytest
 
+from fedchain.adapters.payloads import PlainReader
 from fedchain.core.aggregation import serially
 from fedchain.core.errors import IntegrityError, PolicyError, RejectedTransactionError, UnreachableError
 from fedchain.core.privacy import Release
@@ -133,8 +134,9 @@ class World:
             new.pins = pins_of(state)
 
         cohort = FatefulCohort(new.cohort, self.fate, new.cohort.late_replies)
+        store = MortalStore(new.store, new.power)
         instruments = Instruments(
-            MortalStore(new.store, new.power),
+            store,
             FatefulLedger(MortalLedger(new.ledger, new.power), self.fate),
             MortalJournal(journal, new.power),
             AGGREGATOR,
@@ -144,6 +146,7 @@ class World:
             AddingAccountant(),
             serially,
             keep,
+            PlainReader(store),
         )
         return RoundMachine(new.plan, instruments)
 

@@ -20,7 +20,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedchain.adapters.embedded_store import EmbeddedStore
 from fedchain.adapters.home import Home
 from fedchain.cli.exits import Exit
 from fedchain.cli.main import main
@@ -30,6 +29,7 @@ from fedchain.core.errors import FedchainError, InputError, IntegrityError
 from fedchain.core.lineage import Lineage, Verdict
 from fedchain.core.manifest import RunManifest
 from fedchain.ports.ledger import LinkEvent
+from fedchain.wiring.confidential import open_artifacts
 from fedchain.wiring.record import read_trust
 from tests.scenarios.forge import Forgery, History, Stage, judged, read_history, told_in_memory
 from tests.scenarios.genuine import Genuine, check
@@ -160,6 +160,7 @@ def test_every_artifact_of_a_home_is_named_by_a_round(vault: Vault, large_vault:
     assert any(path.suffix == SIDECAR for path in large_vault.artifacts)
 
 
+@pytest.mark.slow
 @settings(max_examples=80)
 @given(data=st.data(), bit=st.integers(0, 7))
 def test_a_flipped_bit_of_an_artifact_is_a_finding_in_every_round_that_names_it(
@@ -308,7 +309,7 @@ def test_the_command_ends_with_exit_2_where_a_trust_file_cannot_be_read(
 @pytest.mark.slow
 @pytest.mark.parametrize("share", range(SHARES))
 def test_no_byte_of_any_artifact_can_be_flipped_unnoticed(short_vault: Vault, short_stage: Stage, share: int) -> None:
-    store, trust = EmbeddedStore(Home(short_vault.home).store), read_trust(Home(short_vault.home).trust)
+    store, trust = open_artifacts(Home(short_vault.home)), read_trust(Home(short_vault.home).trust)
     for artifact in short_vault.artifacts:
         for position in range(share, artifact.stat().st_size, SHARES):
             with flipped(artifact, position, position % 8):
@@ -326,7 +327,7 @@ def test_no_byte_of_a_trust_file_can_be_flipped_unnoticed(short_vault: Vault, sh
 
 
 def test_no_byte_of_a_sidecar_can_be_flipped_without_its_artifact_being_refused(large_vault: Vault) -> None:
-    store = EmbeddedStore(Home(large_vault.home).store)
+    store = open_artifacts(Home(large_vault.home))
     for sidecar in (path for path in large_vault.artifacts if path.suffix == SIDECAR):
         for position in range(sidecar.stat().st_size):
             with flipped(sidecar, position, position % 8), pytest.raises(IntegrityError):

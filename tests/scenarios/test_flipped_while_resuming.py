@@ -10,7 +10,6 @@ from typing import Final
 import pytest
 
 import fedchain.wiring.simulation
-from fedchain.adapters.embedded_store import EmbeddedStore
 from fedchain.adapters.home import Home
 from fedchain.adapters.journal_file import read_journal
 from fedchain.cli.compose import compose
@@ -20,6 +19,7 @@ from fedchain.core.cid import Cid
 from fedchain.core.errors import IntegrityError
 from fedchain.core.lineage import Verdict
 from fedchain.ports.watcher import Event, UpdateAdmitted
+from fedchain.wiring.confidential import open_artifacts
 from fedchain.wiring.runs import runs
 from fedchain.workflow.planning import read_plan
 from fedchain.workflow.run_state import RunState
@@ -63,7 +63,7 @@ def run_manifest(home: Path) -> str:
 
 
 def policy(home: Path) -> str:
-    return read_plan(EmbeddedStore(Home(home).store), run_manifest(home), 0).manifest.cohort[0].policy.cid
+    return read_plan(open_artifacts(Home(home)), run_manifest(home), 0).manifest.cohort[0].policy.cid
 
 
 def base_model(home: Path) -> str:
@@ -88,7 +88,7 @@ def test_a_damaged_artifact_ends_a_resumed_run_in_one_line_and_once_restored_the
     intact = artifact.read_bytes()
     artifact.write_bytes(bytes([intact[0] ^ 1]) + intact[1:])
     with pytest.raises(IntegrityError):
-        EmbeddedStore(Home(home).store).get(Cid.parse(cid))
+        open_artifacts(Home(home)).get(Cid.parse(cid))
 
     assert main(["run", *RUN, "--home", str(home)]) == Exit.FINDINGS
     told = capsys.readouterr().err

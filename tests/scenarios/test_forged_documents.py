@@ -133,6 +133,7 @@ def test_an_aggregator_alone_alters_nothing_but_its_own_word_without_a_finding(
     lineage = told(history, forgery(genuine, vandal, everybody=False))
 
     if lineage.verdict is not Verdict.FINDINGS:
+        assert forgery is altered_round, "every update is signed for the whole manifest of the run"
         assert name_of(vandal.path) in OWN_WORD
     assert {finding.run for finding in lineage.findings} <= {genuine.runs[0].hex()}
 

@@ -20,7 +20,6 @@ from pathlib import Path
 
 import pytest
 
-from fedchain.adapters.embedded_store import EmbeddedStore
 from fedchain.adapters.home import open_home
 from fedchain.adapters.journal_file import read_journal
 from fedchain.adapters.site_database import SiteDatabase
@@ -29,6 +28,7 @@ from fedchain.config import ExperimentConfig, LedgerConfig, PrivacyConfig
 from fedchain.core.lineage import Verdict
 from fedchain.ports.journal import Entry, Step
 from fedchain.ports.site_state import SiteState
+from fedchain.wiring.confidential import open_artifacts
 from fedchain.wiring.hospitals import dataset_of, load
 from fedchain.wiring.parties import read_ledger
 from fedchain.wiring.record import verify
@@ -123,7 +123,7 @@ def check_invariants(home: Path) -> tuple[list[Sequence[Entry]], dict[bytes, Sit
     found = verify(home, run=None, heads=(), trust=home / "trust.json", scrub=True)
     assert (found.verdict, found.findings) == (Verdict.VERIFIED, ())
     opened = open_home(home)
-    store, states = EmbeddedStore(opened.store), site_states(home)
+    store, states = open_artifacts(opened), site_states(home)
     journals: list[Sequence[Entry]] = [read_journal(opened.journal(row.run)) for row in runs(home)]
     promises = [body.promise for entries in journals for body in map(body_of, entries) if isinstance(body, Accepted)]
     with read_ledger(opened) as ledger:

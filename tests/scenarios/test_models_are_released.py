@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fedchain.cli.main import main
+from fedchain.config import LedgerConfig
 from fedchain.core.errors import InputError, PolicyError
-from fedchain.core.lineage import Verdict
-from fedchain.core.releases import Decision
+from fedchain.core.lineage import ClaimLevel, Verdict
+from fedchain.core.releases import Decision, VersionState
 from fedchain.ports.watcher import Event, RoundEnded
-from fedchain.wiring.releases import dispose, register, status, vote
+from fedchain.wiring.release_status import status
+from fedchain.wiring.releases import bring, cancel, dismiss, dispose, name_reviewer, register, roll_back, vote
 from fedchain.workflow.signing import Signing
 from fedchain.workflow.summary import ModelSummary
 from tests.scenarios.genuine import SMALL, check, run_quietly, withdraw_consent
@@ -42,7 +45,9 @@ def approve(home: Path, model: str, reviewer: str) -> str:
     return vote(home, say_nothing, model, Decision.APPROVE, (reviewer, None)).missing
 
 
-def test_a_model_is_released_by_every_required_reviewer_and_no_other(tmp_path: Path) -> None:
+def test_a_model_is_released_by_every_required_reviewer_and_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = run_quietly(SMALL, tmp_path).hex()
     assert status(tmp_path, "") == ()
     with pytest.raises(InputError, match="no version"):
@@ -67,7 +72,20 @@ def test_a_model_is_released_by_every_required_reviewer_and_no_other(tmp_path: P
     report.write_text("it ranks no patient right")
     assert vote(tmp_path, say_nothing, run, Decision.SUSPEND, ("quality", report)).missing == ""
     assert (only(tmp_path).state, only(tmp_path).is_released) == ("suspended", False)
-    assert check(tmp_path, trusted=True).findings == ()
+    lineage = check(tmp_path, trusted=True)
+    assert (lineage.findings, lineage.verdict) == ((), Verdict.VERIFIED)
+    (release,) = lineage.releases
+    assert (release.state, [each.decision for each in release.rulings]) == ("suspended", ["approve", "suspend"])
+    assert [len(each.votes) for each in release.rulings] == [2, 1]
+    claims = {each.name: (each.level, each.instances) for each in lineage.claims}
+    assert claims["approval"] == (ClaimLevel.SIGNED, 3)
+    capsys.readouterr()
+    assert main(["lineage", "--home", str(tmp_path), "--json"]) == 3
+    (shown,) = json.loads(capsys.readouterr().out)["releases"]
+    assert [each["level"] for each in shown["decisions"]] == ["signed", "signed"]
+    assert {vote["role"] for vote in shown["decisions"][0]["votes"]} == {"clinical", "quality"}
+    assert shown["decisions"][1]["votes"][0]["evidence"] is not None
+    assert all(vote["sentence"] for each in shown["decisions"] for vote in each["votes"])
 
 
 def test_withdrawing_a_dataset_mid_run_taints_its_descendants_and_blocks_approvals(
@@ -109,3 +127,74 @@ def test_withdrawing_a_dataset_mid_run_taints_its_descendants_and_blocks_approva
     assert main(["model", "status", run, "--home", str(tmp_path), "--json"]) == 0
     (shown,) = json.loads(capsys.readouterr().out)["versions"]
     assert shown["taints"][0]["dataset"] == "0x" + dataset
+
+
+def test_a_version_is_deployed_superseded_rolled_back_to_and_revoked(tmp_path: Path) -> None:
+    run = run_quietly(SMALL, tmp_path).hex()
+    register(tmp_path, say_nothing, run)
+    with pytest.raises(PolicyError, match="expected approved"):
+        bring(tmp_path, say_nothing, run, VersionState.DEPLOYED)
+    approve(tmp_path, run, "clinical")
+    approve(tmp_path, run, "quality")
+    for state in (VersionState.DEPLOYED, VersionState.SUPERSEDED):
+        said: list[str] = []
+        done = bring(tmp_path, lambda signing, said=said: said.append(signing.sentence), run, state)  # type: ignore[misc]
+        assert [each.signing.sentence for each in done] == said
+        assert len(said) == 1
+        assert bring(tmp_path, say_nothing, run, state) == (), "it is done already"
+        assert only(tmp_path).state == state.words
+    assert not only(tmp_path).is_released
+
+    assert [each.signing.sentence.partition(" ")[0] for each in roll_back(tmp_path, say_nothing, run)] == [
+        "submit", "move", "move",
+    ]  # fmt: skip
+    assert roll_back(tmp_path, say_nothing, run) == ()
+    assert register(tmp_path, say_nothing, run) == ()
+    old, new = status(tmp_path, "")
+    assert (old.state, new.state, new.parents, new.model) == ("superseded", "in review", (old.version,), old.model)
+    approve(tmp_path, run, "clinical")
+    approve(tmp_path, run, "quality")
+    assert status(tmp_path, run)[0].is_released
+    assert "missing: quality" in vote(tmp_path, say_nothing, run, Decision.REVOKE, ("clinical", None)).missing
+    assert len(bring(tmp_path, say_nothing, run, VersionState.REVOKED)) == 1
+    assert bring(tmp_path, say_nothing, run, VersionState.REVOKED) == ()
+    with pytest.raises(PolicyError, match="in review or suspended"):
+        approve(tmp_path, run, "clinical")
+
+
+def test_votes_are_taken_back_and_a_dismissed_reviewer_is_replaced(tmp_path: Path) -> None:
+    run = run_quietly(SMALL, tmp_path).hex()
+    with pytest.raises(InputError, match="no registry of models"):
+        cancel(tmp_path, say_nothing, "clinical")
+    register(tmp_path, say_nothing, run)
+    assert cancel(tmp_path, say_nothing, "clinical") == (), "no vote waits"
+    approve(tmp_path, run, "clinical")
+    assert len(cancel(tmp_path, say_nothing, "clinical")) == 1
+    assert cancel(tmp_path, say_nothing, "clinical") == ()
+    assert "missing: clinical" in approve(tmp_path, run, "quality"), "the cancelled vote counts no more"
+    assert len(dismiss(tmp_path, say_nothing, "quality")) == 1
+    assert dismiss(tmp_path, say_nothing, "quality") == ()
+    assert "missing: quality" in approve(tmp_path, run, "clinical"), "nor does the dismissed reviewer's"
+    with pytest.raises(PolicyError, match="no reviewer now"):
+        approve(tmp_path, run, "quality")
+    assert main(["model", "name", "quinn", "--role", "dentist", "--site", "long-beach", "--home", str(tmp_path)]) == 2
+    site = sorted(each.name for each in (tmp_path / "sites").iterdir())[2]
+    assert len(name_reviewer(tmp_path, say_nothing, "quinn", "quality", site)) == 1
+    assert name_reviewer(tmp_path, say_nothing, "quinn", "quality", site) == ()
+    assert approve(tmp_path, run, "quinn") == ""
+    assert only(tmp_path).is_released
+
+
+def test_with_a_log_every_verb_says_in_one_line_that_releases_need_a_chain(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_quietly(replace(SMALL, ledger=LedgerConfig("log", 0, None)), tmp_path).hex()
+    for command in (
+        ["status"],
+        ["register", run],
+        ["approve", run, "--as", "clinical"],
+        ["cancel", "--as", "clinical"],
+    ):
+        assert main(["model", *command, "--home", str(tmp_path)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "releasing models needs a chain" in line

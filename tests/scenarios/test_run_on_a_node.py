@@ -243,6 +243,29 @@ def test_one_of_three_endpoints_lies(world: World) -> None:
         world.is_whole(world.run(config, (started, lie)))
 
 
+# releases
+
+
+def test_a_model_is_released_on_a_node(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    run = world.run().hex()
+    home = ["--home", str(world.home)]
+    assert main(["model", "register", run, *home]) == Exit.DONE
+    assert main(["model", "approve", run, "--as", "clinical", *home]) == Exit.POLICY
+    world.chain.restart()  # a new block, and whatever was kept is kept in the home
+    world.chain.mine()
+    assert main(["model", "approve", run, "--as", "quality", *home]) == Exit.DONE
+    assert main(["model", "deploy", run, *home]) == Exit.DONE
+    sent = world.chain.block()
+    assert main(["model", "deploy", run, *home]) == Exit.DONE
+    assert main(["model", "register", run, *home]) == Exit.DONE
+    assert world.chain.block() == sent, "what is done is not sent again"
+    capsys.readouterr()
+    assert main(["model", "status", run, *home, "--json"]) == Exit.DONE
+    (shown,) = json.loads(capsys.readouterr().out)["versions"]
+    assert (shown["state"], shown["released"]) == ("deployed", True)
+    world.is_whole(bytes.fromhex(run))
+
+
 # two aggregators
 
 

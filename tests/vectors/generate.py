@@ -8,6 +8,7 @@ the JSON files. merkle.json and cid.json come from JavaScript; their notes say h
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import re
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from eth_abi.abi import encode
 from eth_account import Account
 from eth_account.messages import encode_typed_data
@@ -54,8 +57,10 @@ TYPES = {
     "uint64 validUntil,uint64 nonce",
     "LogEntry": "uint64 index,bytes32 rootBefore,uint64 at,bytes32 content",
     "TreeHead": "uint64 size,bytes32 root,uint64 at",
+    "DeletionReceipt": "bytes32 federation,bytes32 run,uint64 round,bytes32 payloadCid,bytes32 reader,uint8 reason,"
+    "uint64 at",
 }
-ROUND_MESSAGES = ("ClientUpdate", "InclusionPromise", "RoundReceipt")
+ROUND_MESSAGES = ("ClientUpdate", "InclusionPromise", "RoundReceipt", "DeletionReceipt")
 LINK = (
     "uint256 chainId,address contract,bytes32 federation,bytes32 run,uint64 round,uint8 kind,bytes32 previousHash,"
     "bytes32 registryHead,bytes32 updatesRoot,bytes32 rejectedRoot,bytes32 baseModel,bytes32 modelDigest,"
@@ -249,6 +254,68 @@ def envelope() -> dict[str, Any]:
     return {"note": ["Unencrypted payloads. Written by tests/vectors/generate.py with hashlib."], "cases": cases}
 
 
+SEGMENT = 1 << 20
+
+
+def encryption() -> dict[str, Any]:
+    """Encrypted envelopes and a data key wrapped by HPKE; the long one is told by the digest of its bytes."""
+    cases = []
+    for size in (0, 100, SEGMENT - 32, SEGMENT - 31, 2 * SEGMENT + 5):
+        key, salt = sample("bytes32", f"data key {size}"), sample("bytes32", f"salt {size}")
+        content = hashlib.shake_256(b"content").digest(size)
+        header = b"FCENV" + bytes([1, 1, 20, 24, 32]) + size.to_bytes(6, "little")
+        body = salt + content
+        cuts = range(0, len(body), SEGMENT)
+        data = header + b"".join(
+            AESGCM(key).encrypt(number.to_bytes(11) + bytes([start == cuts[-1]]), body[start : start + SEGMENT], header)
+            for number, start in enumerate(cuts)
+        )
+        case = {"dataKey": hexed(key), "salt": hexed(salt), "contentBytes": size}
+        case["sha256"] = hexed(hashlib.sha256(data).digest())
+        cases.append(case | ({"bytes": hexed(data)} if size <= 100 else {}))
+    context = [sample("bytes32", "federation"), sample("bytes32", "run"), (7).to_bytes(8), sample("bytes32", "dataset")]
+    artifact = sample("bytes32", "artifact")
+    info = b"fedchain/data-key/1\0" + b"".join(context) + artifact
+    reader = X25519PrivateKey.from_private_bytes(sample("bytes32", "reader"))
+    sender = X25519PrivateKey.from_private_bytes(sample("bytes32", "sender"))
+    key = sample("bytes32", "data key")
+    public = reader.public_key().public_bytes_raw()
+    return {
+        "note": [
+            "Encrypted envelopes of shake_256('content') with F = 24, and a wrapped key. Written by",
+            "tests/vectors/generate.py with AES-GCM, X25519 and the key schedule of RFC 9180 in hashlib.",
+        ],
+        "envelopes": cases,
+        "wrapped": {
+            "federation": hexed(context[0]), "run": hexed(context[1]), "round": 7, "dataset": hexed(context[3]),
+            "artifact": hexed(artifact), "info": hexed(info), "secretKey": hexed(reader.private_bytes_raw()),
+            "publicKey": hexed(public), "recipient": hexed(tagged("reader", public)), "dataKey": hexed(key),
+            "wrapped": hexed(hpke_seal(reader.public_key(), sender, info, key)),
+        },
+    }  # fmt: skip
+
+
+def hpke_seal(receiver: X25519PublicKey, sender: X25519PrivateKey, info: bytes, plaintext: bytes) -> bytes:
+    """RFC 9180, sections 4.1, 5.1 and 5.2: base mode, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM."""
+    kem, suite = b"KEM" + (0x20).to_bytes(2), b"HPKE" + (0x20).to_bytes(2) + (1).to_bytes(2) + (2).to_bytes(2)
+    encapsulated = sender.public_key().public_bytes_raw()
+    shared = extract(kem, b"", b"eae_prk", sender.exchange(receiver))
+    secret = expand(kem, shared, b"shared_secret", encapsulated + receiver.public_bytes_raw(), 32)
+    schedule = b"\0" + extract(suite, b"", b"psk_id_hash", b"") + extract(suite, b"", b"info_hash", info)
+    keyed = extract(suite, secret, b"secret", b"")
+    key, nonce = expand(suite, keyed, b"key", schedule, 32), expand(suite, keyed, b"base_nonce", schedule, 12)
+    return encapsulated + AESGCM(key).encrypt(nonce, plaintext, b"")
+
+
+def extract(suite: bytes, salt: bytes, label: bytes, material: bytes) -> bytes:
+    return hmac.digest(salt or bytes(32), b"HPKE-v1" + suite + label + material, "sha256")
+
+
+def expand(suite: bytes, secret: bytes, label: bytes, info: bytes, size: int) -> bytes:
+    """HKDF-Expand for one block, which is all that is wanted here."""
+    return hmac.digest(secret, size.to_bytes(2) + b"HPKE-v1" + suite + label + info + b"\x01", "sha256")[:size]
+
+
 DOCUMENTS: list[tuple[str, str, dict[str, Any]]] = [
     (
         "DataPolicy", "policy",
@@ -396,6 +463,7 @@ def tree_root(leaves: list[bytes]) -> bytes:
 
 VECTORS = {
     "eip712": eip712, "record": record, "tensors": tensors, "envelope": envelope, "documents": documents, "log": log,
+    "encryption": encryption,
 }  # fmt: skip
 
 

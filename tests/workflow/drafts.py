@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from fedchain.adapters.payloads import PlainReader
 from fedchain.core import document
 from fedchain.core.cid import cid_of
 from fedchain.core.eip712 import Domain, signing_digest
@@ -127,4 +128,6 @@ def gate(draft: Draft) -> Gate:
     """Return the gate of the draft's task as things stand now."""
     new = draft.federation
     registry, spending = RegistryView(new.ledger).current(), Spending(AddingAccountant())
-    return Gate(draft.task, new.plan.manifest, registry, new.plan.policies, spending, new.clock.now())
+    return Gate(
+        draft.task, new.plan.manifest, registry, new.plan.policies, spending, new.clock.now(), PlainReader(new.store)
+    )

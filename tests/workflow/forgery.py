@@ -22,25 +22,28 @@ from fedchain.core.record import LinkContext, LinkKind, RoundLink, head_slot, ne
 from fedchain.ports.cohort import Reply
 from fedchain.ports.ledger import LedgerEvent, LinkEvent, RegistryEvent
 from fedchain.workflow.outcome import link_of, updates_tree
+from fedchain.workflow.rounds import RunPlan
+from tests.doubles.cohort import DirectCohort
 from tests.scenarios.federation import IDENTITY, Federation, Setup, federation
 
 
 def finished(setup: Setup | None = None) -> Federation:
     """Return a federation after a run of two rounds with one rejection in the first."""
-    new, snapshot = _finished(setup or Setup())
+    new, plan, snapshot = _finished(setup or Setup())
     new.restore(snapshot)
+    new.plan, new.cohort = plan, DirectCohort([each.site for each in new.members])
     return new
 
 
 @functools.cache
-def _finished(setup: Setup) -> tuple[Federation, Any]:
+def _finished(setup: Setup) -> tuple[Federation, RunPlan, Any]:
     new = federation(setup)
     new.cohort.tamper = lambda task, reply: (
         [Reply(1, 1, b"garbage", b"", ""), reply] if (task.round, reply.node) == (1, 1) else [reply]
     )
     new.run()
     new.clock.forward(3600)
-    return new, new.snapshot()
+    return new, new.plan, new.snapshot()
 
 
 def reseal(new: Federation) -> None:
@@ -101,10 +104,24 @@ def repin(new: Federation) -> None:
 
 
 def rewrite_plan(new: Federation, change: Callable[[RunManifest], RunManifest]) -> None:
-    """Put another run manifest in its place in every round."""
-    cid = new.store.put(document.to_bytes(change(new.plan.manifest))).text
+    """Put another run manifest in its place, as if every site had signed for the run that it makes."""
+    told, was = change(new.plan.manifest), new.plan.manifest.run
+    cid = new.store.put(document.to_bytes(told)).text
+    devices = {each.applicant.dataset: each.device for each in new.members}
+
+    def signed(update: AcceptedUpdate) -> AcceptedUpdate:
+        message = replace(update.header.message, run=told.run)
+        signature = devices[message.dataset].sign(signing_digest(IDENTITY.rounds, message))
+        return replace(update, header=replace(update.header, message=message, signature=signature))
+
     for event in new.links():
-        rewrite(new, event.link.round, lambda manifest: replace(manifest, run_manifest=cid))
+        rewrite(
+            new, event.link.round,
+            lambda each: replace(each, run=told.run, run_manifest=cid, accepted=tuple(map(signed, each.accepted))),
+        )  # fmt: skip
+        relink(new, event.link.round, run=told.run)
+    new.plan = replace(new.plan, manifest=told, manifest_cid=cid)
+    del new.record.slots[was]
 
 
 def restate(

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from fedchain.adapters.payloads import PlainWriter
 from fedchain.core.eip712 import Domain
 from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.policy import DataPolicy, GrantKind
@@ -49,7 +50,7 @@ class World:
         return Site(
             "hospital", DOMAIN, FEDERATION, AGGREGATOR.address,
             SiteDataset(DATASET, self.policy, ROWS, self.trainer), DEVICE, state, self.accountant, self.clock,
-            CountedEntropy(str(len(self.trainer.calls)).encode()),
+            CountedEntropy(str(len(self.trainer.calls)).encode()), PlainWriter(),
         )  # fmt: skip
 
     def task(self, round_: int = 1, training: LocalTraining = TRAINING, **changes: Any) -> Task:

@@ -15,7 +15,7 @@ from fedchain.ports.ledger import LedgerEvent, LedgerIdentity, LinkEvent, Regist
 from fedchain.workflow.audit_chain import audit_chain
 from fedchain.workflow.audit_report import Report
 from tests.doubles.ledger import MemoryLedger
-from tests.scenarios.federation import IDENTITY, RUN, Federation
+from tests.scenarios.federation import IDENTITY, Federation
 from tests.workflow.forgery import alter_event, finished, relink, repin, reseal
 
 LINKS = (-3, -2, -1)
@@ -63,7 +63,7 @@ def go_on(new: Federation) -> None:
         (lambda new: alter_event(new, 2, round_hash=b"\x0f" * 32), 2),
         (lambda new: alter_event(new, 2, previous_hash=b"\x0f" * 32), 2),
         (lambda new: alter_event(new, 1, previous_hash=b"\x0f" * 32), 1),
-        (lambda new: new.record.slots.update({RUN: b"\x0f" * 32}), 4),
+        (lambda new: new.record.slots.update({new.plan.manifest.run: b"\x0f" * 32}), 4),
         (lambda new: new.record.slots.clear(), 4),
         (go_on, 4),
     ],
@@ -242,6 +242,9 @@ class Growing:
 
     def find(self, run: bytes, round_: int) -> LinkEvent | None:
         return self.ledger.find(run, round_)
+
+    def check_lead(self) -> None:
+        self.ledger.check_lead()
 
     def seal(self, link: RoundLink, previous_hash: bytes) -> Seal:
         return self.ledger.seal(link, previous_hash)

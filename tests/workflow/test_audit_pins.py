@@ -14,7 +14,7 @@ from fedchain.core.messages import RoundReceipt
 from fedchain.core.trust import Pin, SignedReceipt, TrustFile
 from fedchain.ports.signer import Signer
 from tests.doubles.signer import NamedSigner
-from tests.scenarios.federation import IDENTITY, RUN
+from tests.scenarios.federation import IDENTITY
 from tests.workflow.forgery import finished
 
 OTHER = b"\x0f" * 32
@@ -68,11 +68,12 @@ def test_a_pin_without_the_receipts_of_trusted_keys_is_a_finding_and_pins_nothin
     change: Callable[[Pin], Pin], told: str
 ) -> None:
     new = finished()
+    run = new.plan.manifest.run
     lineage = new.verify(trust=with_last_pin(new.trust(), change))
     assert lineage.verdict is Verdict.FINDINGS
-    assert {(finding.claim, finding.round, finding.run) for finding in lineage.findings} == {("receipt", 3, RUN.hex())}
+    assert {(finding.claim, finding.round, finding.run) for finding in lineage.findings} == {("receipt", 3, run.hex())}
     assert all(told in finding.got for finding in lineage.findings)
-    assert lineage.pinned == (f"run 0x{RUN.hex()} up to round 2",)
+    assert lineage.pinned == (f"run 0x{run.hex()} up to round 2",)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from fedchain.workflow.verify import Verifier
 from tests.scenarios.federation import Federation, Setup, federation
 from tests.workflow.forgery import finished, restate
 
-OTHER_RUN = b"\x0b" * 32
+OTHER_SALT = b"\x0b" * 32
 
 
 def claiming(new: Federation, round_: int, *, run: int, total: int) -> None:
@@ -97,19 +97,23 @@ def test_attempts_that_died_are_in_the_claim_and_no_finding() -> None:
 
 def test_the_total_of_a_second_run_holds_the_first() -> None:
     first = finished()
-    second = first.another_run(OTHER_RUN)
+    second = first.another_run(OTHER_SALT)
     second.run()
     assert found(second) == []
     claiming(second, 2, run=4 * MICRO, total=4 * MICRO)
     decreased, too_low = found(second)
-    assert (decreased.run, decreased.round, decreased.expected) == (OTHER_RUN.hex(), 2, "at least 6 in all")
-    assert (too_low.run, too_low.round, too_low.expected) == (OTHER_RUN.hex(), 2, "at least 6 (sum)")
+    assert (decreased.run, decreased.round, decreased.expected) == (
+        second.plan.manifest.run.hex(),
+        2,
+        "at least 6 in all",
+    )
+    assert (too_low.run, too_low.round, too_low.expected) == (second.plan.manifest.run.hex(), 2, "at least 6 (sum)")
 
 
 @pytest.mark.parametrize(("then", "is_found"), [(UNBOUNDED, False), (8 * MICRO, True)], ids=["unbounded", "forgets it"])
 def test_after_training_without_privacy_no_finite_total_holds(then: int, is_found: bool) -> None:
     first = finished(Setup(epsilon=None))
-    second = first.another_run(OTHER_RUN, Setup())
+    second = first.another_run(OTHER_SALT, Setup())
     second.run()
     claiming(second, 2, run=4 * MICRO, total=then)
     assert bool(found(second)) is is_found

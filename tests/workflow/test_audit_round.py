@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fedchain.core import document
 from fedchain.core.eip712 import signing_digest
 from fedchain.core.lineage import Verdict
 from fedchain.core.manifest import ArtifactRef, RoundManifest, RunManifest
@@ -42,6 +43,13 @@ def round_two(change: Callable[[RoundManifest], RoundManifest]) -> Act:
 
 def plan(change: Callable[[RunManifest], RunManifest]) -> Act:
     return lambda new: rewrite_plan(new, change)
+
+
+def of_another_run(new: Federation) -> None:
+    """Name another manifest in the rounds of the run that the sites signed for."""
+    cid = new.store.put(document.to_bytes(replace(new.plan.manifest, salt=OTHER))).text
+    for event in new.links():
+        rewrite(new, event.link.round, lambda manifest: replace(manifest, run_manifest=cid))
 
 
 def manifest_cid(new: Federation, round_: int = 2) -> str:
@@ -145,7 +153,7 @@ CASES: list[tuple[str, int, str, Act]] = [
     # the run's manifest
     ("configuration", 1, "is missing", lambda new: lose(new, new.plan.manifest_cid)),
     ("configuration", 1, "is damaged", lambda new: damage(new, new.plan.manifest_cid)),
-    ("configuration", 1, "of another run", plan(lambda each: replace(each, run=OTHER))),
+    ("configuration", 1, "of another run", of_another_run),
     ("configuration", 1, "of another federation", plan(lambda each: replace(each, federation=OTHER))),
     ("configuration", 1, "of another format", plan(lambda each: replace(each, format="fedchain/run/9"))),
     ("configuration", 1, "of another profile", plan(lambda each: replace(each, profile="unixfs"))),

@@ -20,7 +20,7 @@ from fedchain.core.tensors import decode, model_digest
 from fedchain.workflow.planning import NewRun, Provenance, forecast, local_training, read_plan, write_plan
 from tests.doubles.store import MemoryStore
 from tests.doubles.training import AddingAccountant
-from tests.scenarios.federation import IDENTITY, INITIAL, RUN, Federation, Setup, federation
+from tests.scenarios.federation import IDENTITY, INITIAL, SALT, Federation, Setup, federation
 
 CONFIG = Setup().config()
 POLICY = DataPolicy("rows", "made up", GrantKind.LIFETIME, 8_000_000, 10_000_000, "example", allows_unprotected=False)
@@ -29,7 +29,7 @@ POLICY = DataPolicy("rows", "made up", GrantKind.LIFETIME, 8_000_000, 10_000_000
 def planned(new: Federation) -> NewRun:
     applicants = [each.applicant for each in new.members]
     provenance = Provenance(b"\x01" * 32, b"\x02" * 32, "simulation", 1_800_000_000)
-    return NewRun(CONFIG, IDENTITY, RUN, applicants, local_training(CONFIG, 4), INITIAL, provenance)
+    return NewRun(CONFIG, IDENTITY, SALT, applicants, local_training(CONFIG, 4), INITIAL, provenance)
 
 
 def test_local_training_says_what_the_configuration_says_in_decimal_text() -> None:
@@ -52,11 +52,12 @@ def test_hidden_units_are_an_option_of_the_models_that_have_them() -> None:
 def test_a_plan_comes_back_as_it_was_written() -> None:
     new, store = federation(), MemoryStore()
     draft = planned(new)
-    cid = write_plan(draft, store)
-    plan = read_plan(store, cid, 600)
+    written = write_plan(draft, store)
+    plan = read_plan(store, written.manifest_cid, 600)
     manifest = plan.manifest
-    assert (plan.manifest_cid, plan.round_timeout_s) == (cid, 600)
-    assert (manifest.federation, manifest.run, manifest.training) == (IDENTITY.federation, RUN, draft.training)
+    assert (plan.manifest_cid, plan.round_timeout_s) == (written.manifest_cid, 600)
+    assert (manifest.federation, manifest.salt, manifest.training) == (IDENTITY.federation, SALT, draft.training)
+    assert written.run == manifest.run
     assert (manifest.code_digest, manifest.env_digest, manifest.created_at) == (
         b"\x01" * 32,
         b"\x02" * 32,
@@ -69,7 +70,7 @@ def test_a_plan_comes_back_as_it_was_written() -> None:
 
 def test_all_that_a_manifest_names_is_in_the_store_under_its_digest() -> None:
     new, store = federation(), MemoryStore()
-    manifest = read_plan(store, write_plan(planned(new), store), 600).manifest
+    manifest = read_plan(store, write_plan(planned(new), store).manifest_cid, 600).manifest
     model = store.get(Cid.parse(manifest.initial_model.cid))
     assert model_digest(model) == manifest.initial_model.digest
     assert {name: array.tolist() for name, array in FixedPoint().dequantise(decode(model)).items()} == {
@@ -88,7 +89,7 @@ def test_the_cohort_is_listed_by_device_whatever_the_order_of_the_applicants() -
     draft = planned(new)
     first, second = write_plan(draft, store), write_plan(replace(draft, applicants=draft.applicants[::-1]), store)
     assert first == second
-    cohort = read_plan(store, first, 600).manifest.cohort
+    cohort = read_plan(store, first.manifest_cid, 600).manifest.cohort
     assert [each.client for each in cohort] == sorted(each.device for each in draft.applicants)
     by_client = {each.client: (each.organisation, each.dataset, each.nominal_size) for each in cohort}
     assert by_client == {each.device: (each.organisation, each.dataset, each.nominal_size) for each in draft.applicants}

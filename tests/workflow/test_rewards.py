@@ -23,7 +23,7 @@ from fedchain.core.task import Task
 from fedchain.core.tensors import IntTensors, TensorSchema, decode, encode
 from fedchain.ports.cohort import Reply
 from fedchain.workflow.rewards import read_validation
-from tests.scenarios.federation import INITIAL, REWARDS, RUN, Federation, Setup, federation
+from tests.scenarios.federation import INITIAL, REWARDS, Federation, Setup, federation
 from tests.workflow.drafts import Draft
 from tests.workflow.forgery import damage, lose, rewrite_plan
 
@@ -114,7 +114,7 @@ def test_runs_of_one_federation_add_up_in_ledger_order() -> None:
     other = new.another_run(b"\x0b" * 32)
     other.run()
     history = other.rewards()
-    assert [each.run for each in history.rounds] == [RUN] * 3 + [b"\x0b" * 32] * 3
+    assert [each.run for each in history.rounds] == [new.plan.manifest.run] * 3 + [other.plan.manifest.run] * 3
     assert history.report(3) == first
     for before, after in zip(first.balances, history.report().balances, strict=True):
         assert (after.account, after.cumulative >= before.cumulative) == (before.account, True)
@@ -213,7 +213,7 @@ def test_the_donated_rows_are_in_the_store_with_their_donors_and_counts() -> Non
 
 
 def test_a_donation_that_the_policy_does_not_allow_is_refused() -> None:
-    with pytest.raises(PolicyError, match="lets no row leave in plain"):
+    with pytest.raises(PolicyError, match="lets no row leave"):
         federation(replace(PAID, allows_unprotected=False, grant=GrantKind.LIFETIME))
 
 

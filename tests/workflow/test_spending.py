@@ -23,7 +23,7 @@ from tests.scenarios.federation import Federation, federation
 from tests.workflow.drafts import Draft, genuine
 from tests.workflow.forgery import damage, finished, lose
 
-OTHER_RUN, DELTA = b"\x0b" * 32, 10_000_000
+OTHER_SALT, DELTA = b"\x0b" * 32, 10_000_000
 
 
 def header(run: int, epsilon: int, in_run: int, total: int) -> UpdateHeader:
@@ -133,7 +133,7 @@ def test_a_client_that_understates_is_left_out_and_the_run_still_verifies(run: i
 
 def test_a_client_that_forgets_its_earlier_run_is_left_out_of_the_next() -> None:
     first = finished()
-    second = first.another_run(OTHER_RUN)
+    second = first.another_run(OTHER_SALT)
     lying(second, 1, claim(2, 2))
     second.run()
     assert [each.reason for each in second.manifest(1).rejected] == [Reason.PRIVACY_MISSTATED]
@@ -147,7 +147,7 @@ def _history() -> Federation:
 
 def forgetful(history: Federation) -> bool:
     """Tell whether a first update of another run, which claims nothing of the run on record, is understated."""
-    spent = recorded_spending(history.ledger, history.store, OTHER_RUN, AddingAccountant())
+    spent = recorded_spending(history.ledger, history.store, OTHER_SALT, AddingAccountant())
     return spent.is_understated(header(0x0B, 1, MICRO, MICRO), DELTA)
 
 

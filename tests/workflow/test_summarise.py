@@ -13,7 +13,7 @@ from fedchain.ports.cohort import Reply
 from fedchain.workflow.run_state import RunState
 from fedchain.workflow.summarise import ledger_head, pins_of, privacy_of, rejections_of, row_of, trust_file
 from fedchain.workflow.summary import RejectionSummary
-from tests.scenarios.federation import IDENTITY, RUN, Federation, Setup, federation
+from tests.scenarios.federation import IDENTITY, Federation, Setup, federation
 
 
 def names(new: Federation) -> dict[bytes, str]:
@@ -74,7 +74,7 @@ def test_every_co_signed_link_is_a_pin_and_no_other() -> None:
     state = new.run()
     pins = pins_of(state)
     assert [(pin.run, pin.round, pin.round_hash) for pin in pins] == [
-        (RUN, event.link.round, event.round_hash) for event in new.links() if event.link.round != 2
+        (new.plan.manifest.run, event.link.round, event.round_hash) for event in new.links() if event.link.round != 2
     ]
     assert all([each.signer for each in pin.receipts] == sorted(names(new)) for pin in pins)
 
@@ -98,7 +98,7 @@ def test_a_row_names_the_newest_model_and_whether_the_run_is_finished() -> None:
     assert (before.state, before.rounds_ended, before.model_cid) == ("unfinished", 0, manifest.initial_model.cid)
     after = row_of(manifest, new.run(), "{}")
     assert after == replace(before, state="finished", rounds_ended=2, model_cid=new.manifest(2).model.cid)
-    assert (after.run, after.experiment, after.rounds) == (RUN.hex(), "memory", 2)
+    assert (after.run, after.experiment, after.rounds) == (manifest.run.hex(), "memory", 2)
 
 
 def test_the_ledger_head_is_the_newest_seal() -> None:

@@ -11,10 +11,10 @@ from fedchain.core.lineage import ClaimLevel, Verdict
 from fedchain.core.trust import TrustFile
 from fedchain.workflow.audit_report import SELF_REPORTED, STATEMENTS
 from fedchain.workflow.summarise import trust_file
-from tests.scenarios.federation import IDENTITY, RUN, Setup, federation
+from tests.scenarios.federation import IDENTITY, Setup, federation
 from tests.workflow.forgery import damage, finished, lose
 
-OTHER_RUN = b"\x0b" * 32
+OTHER_SALT = b"\x0b" * 32
 
 
 def both(one: TrustFile, other: TrustFile) -> TrustFile:
@@ -29,7 +29,7 @@ def test_an_honest_record_is_self_consistent_and_verified_against_a_pinned_head(
     assert (new.verify().verdict, new.verify().findings) == (Verdict.SELF_CONSISTENT, ())
     lineage = new.verify(trust=new.trust(), scrub=True)
     assert (lineage.verdict, lineage.findings) == (Verdict.VERIFIED, ())
-    assert lineage.pinned == (f"run 0x{RUN.hex()} up to round 3",)
+    assert lineage.pinned == (f"run 0x{new.plan.manifest.run.hex()} up to round 3",)
 
 
 def test_every_claim_counts_what_was_checked_at_its_level() -> None:
@@ -75,7 +75,7 @@ def test_the_lineage_names_every_round_with_its_contributions_and_rejections() -
     assert first.rejections == ("27: statement is not a canonical document",)
     assert (second.rejections, last.contributions) == ((), ())
     for shown, event in zip((first, second, last), new.links(), strict=True):
-        assert (shown.run, shown.round_hash) == (RUN.hex(), event.round_hash.hex())
+        assert (shown.run, shown.round_hash) == (new.plan.manifest.run.hex(), event.round_hash.hex())
         assert (shown.base_model, shown.model_digest) == (event.link.base_model.hex(), event.link.model_digest.hex())
         assert shown.model_cid == new.manifest(event.link.round).model.cid
     members = {each.device.address.hex(): each.applicant for each in new.members}
@@ -109,30 +109,30 @@ def test_the_aborted_rounds_of_a_run_are_part_of_its_lineage() -> None:
 
 def test_a_run_is_verified_by_itself_and_all_runs_only_where_each_is_pinned() -> None:
     first = finished()
-    second = first.another_run(OTHER_RUN)
+    second = first.another_run(OTHER_SALT)
     second.run()
     mine, others = first.trust(), second.trust()
-    assert first.verify(run=RUN, trust=mine).verdict is Verdict.VERIFIED
-    assert first.verify(run=OTHER_RUN, trust=mine).verdict is Verdict.SELF_CONSISTENT
+    assert first.verify(run=first.plan.manifest.run, trust=mine).verdict is Verdict.VERIFIED
+    assert first.verify(run=second.plan.manifest.run, trust=mine).verdict is Verdict.SELF_CONSISTENT
     assert first.verify(trust=mine).verdict is Verdict.SELF_CONSISTENT
     assert first.verify(trust=both(mine, others)).verdict is Verdict.VERIFIED
-    assert {each.run for each in first.verify(run=OTHER_RUN).rounds} == {OTHER_RUN.hex()}
+    assert {each.run for each in first.verify(run=second.plan.manifest.run).rounds} == {second.plan.manifest.run.hex()}
 
 
 def test_a_run_that_nobody_recorded_is_an_input_error() -> None:
     with pytest.raises(InputError, match="a run of this ledger"):
-        finished().verify(run=OTHER_RUN)
+        finished().verify(run=OTHER_SALT)
 
 
 def test_a_finding_in_one_run_does_not_hide_behind_the_choice_of_another() -> None:
     first = finished()
-    second = first.another_run(OTHER_RUN)
+    second = first.another_run(OTHER_SALT)
     second.run()
     (event,) = [each for each in second.links() if each.link.round == 2]
     first.record.events.remove(event)
-    lineage = first.verify(run=RUN, trust=first.trust())
+    lineage = first.verify(run=first.plan.manifest.run, trust=first.trust())
     assert lineage.verdict is Verdict.FINDINGS
-    assert {(each.run, each.claim) for each in lineage.findings} == {(OTHER_RUN.hex(), "chain")}
+    assert {(each.run, each.claim) for each in lineage.findings} == {(second.plan.manifest.run.hex(), "chain")}
 
 
 # ------------------------------------------------------------------ pinned heads
@@ -144,7 +144,7 @@ def test_the_newest_head_pins_a_run_and_an_older_one_does_not() -> None:
     assert new.verify(heads=[hashes[2]]).verdict is Verdict.VERIFIED
     older = new.verify(heads=hashes[:2])
     assert (older.verdict, older.findings) == (Verdict.SELF_CONSISTENT, ())
-    assert older.pinned == (f"run 0x{RUN.hex()} up to round 2",)
+    assert older.pinned == (f"run 0x{new.plan.manifest.run.hex()} up to round 2",)
 
 
 def test_rounds_after_the_pin_are_self_consistent() -> None:

@@ -159,9 +159,10 @@ interface IModelRegistry {
     /// @param path from the version to the ancestor (itself, too) beneath whose datasetsRoot the dataset stands
     function taint(Version[] calldata path, bytes32 dataset, bytes32[] calldata proof) external;
 
-    /// @notice Records what a quorum decided about a withdrawn dataset. The version is a candidate again, and this dataset
-    /// taints it no more.
-    function dispose(bytes32 versionId, bytes32 dataset, Vote[] calldata votes) external;
+    /// @notice Records what a quorum decided about a withdrawn dataset, which must stand behind the version. The version is a
+    /// candidate again, and this dataset taints it no more.
+    /// @param path from the version to the ancestor (itself, too) beneath whose datasetsRoot the dataset stands
+    function dispose(Version[] calldata path, bytes32 dataset, bytes32[] calldata proof, Vote[] calldata votes) external;
 
     /// @notice Adds a reviewer with its one role, for ever in this organisation. By its organisation.
     function registerReviewer(

@@ -248,7 +248,8 @@ class EmbeddedChain:
             transaction.validate()
             transaction.check_signature_validity()
             signed_for = transaction.chain_id
-        except (BadSignature, PyEVMError, RLPException, ValidationError, ValueError) as error:
+        except (BadSignature, PyEVMError, RLPException, TypeError, ValidationError, ValueError) as error:
+            # A flipped bit can turn an encoded number into a list, which py-evm takes for bytes: TypeError.
             raise RefusedError(f"not a signed transaction: {error}") from error
         if signed_for != self.chain_id:
             raise RefusedError(f"transaction is for another chain: expected {self.chain_id}, got {signed_for}")

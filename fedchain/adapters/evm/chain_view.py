@@ -12,6 +12,7 @@ from web3.types import TxParams
 from fedchain.adapters.evm.abi import Contract
 from fedchain.adapters.evm.answers import checksummed, prefixed, translated
 from fedchain.adapters.evm.intents import Attempt, Place
+from fedchain.core.errors import RejectedTransactionError
 
 
 class ChainView:
@@ -26,13 +27,23 @@ class ChainView:
             return int(self._eth.chain_id)
 
     def gas(self, contract: Contract, parameters: TxParams) -> int:
-        """Return the gas that a transaction needs now.
+        """Return the gas that a transaction needs in the next block.
+
+        Nodes estimate on the newest block, by its time. That of an idle chain is old, so what is refused there is tried
+        on the next one, too: a window may have ended between them.
 
         Raises:
             RejectedTransactionError: if it would fail.
         """
-        with translated(contract, sending=True):
-            return int(self._eth.estimate_gas(parameters))
+        try:
+            with translated(contract, sending=True):
+                return int(self._eth.estimate_gas(parameters))
+        except RejectedTransactionError as refused:
+            try:
+                with translated(contract, sending=True):
+                    return int(self._eth.estimate_gas(parameters, "pending"))
+            except RejectedTransactionError:
+                raise refused from None
 
     def call(self, contract: Contract, parameters: TxParams, block: int) -> None:
         """Try a transaction on the state after a block.

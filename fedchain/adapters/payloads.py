@@ -1,0 +1,114 @@
+"""Payloads of updates: encrypted for their readers, or, where the configuration says so, in plain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fedchain.adapters import cipher
+from fedchain.adapters.cipher import Opener
+from fedchain.adapters.keyring import KeyRing
+from fedchain.adapters.private_store import Readers
+from fedchain.core import document
+from fedchain.core.cid import Cid, cid_of
+from fedchain.core.digest import DIGEST_SIZE
+from fedchain.core.encryption import MOST_KEYS_BYTES, KeyContext, WrappedKeys
+from fedchain.core.envelope import Envelope
+from fedchain.core.errors import FormatError, LockedArtifactError
+from fedchain.ports.clock import Entropy
+from fedchain.ports.payloads import ReadyPayload
+from fedchain.ports.store import ArtifactStore
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptingWriter:
+    """A PayloadWriter; `readers` are public keys, the site's own among them, and `ring` is the site's."""
+
+    readers: tuple[bytes, ...]
+    ring: KeyRing
+    entropy: Entropy
+
+    def write(self, envelope: Envelope, context: KeyContext) -> ReadyPayload:
+        """See PayloadWriter."""
+        data_key = self.entropy.secret(DIGEST_SIZE)
+        payload = cipher.encrypt(envelope, data_key)
+        cid = cid_of(payload)
+        keys = cipher.wrapped_keys(data_key, cid.digest, context, self.readers)
+        self.ring.keep(cid, keys)
+        return ReadyPayload(payload, document.to_bytes(keys))
+
+    def keys_of(self, payload: bytes) -> bytes:
+        """See PayloadWriter."""
+        keys = self.ring.find(cid_of(payload))
+        if keys is None:
+            raise LockedArtifactError("an update that was released has no keys any more", got="erased, or lost")
+        return document.to_bytes(keys)
+
+
+@dataclass(frozen=True, slots=True)
+class DecryptingReader:
+    """A PayloadReader; `store` keeps what it is given as it is, `ring` is the aggregator's."""
+
+    store: ArtifactStore
+    opener: Opener
+    ring: KeyRing
+    readers: Readers
+
+    def open(self, payload: bytes, keys: bytes, context: KeyContext) -> bytes:
+        """See PayloadReader."""
+        wrapped = _parsed(keys)
+        if wrapped.context != context:
+            raise FormatError("keys of a payload", expected="keys for this update", got="for another")
+        try:
+            data_key = self.opener.data_key(wrapped, cid_of(payload).digest)
+        except LockedArtifactError as error:
+            raise FormatError("keys of a payload", got=error) from error
+        return cipher.decrypt(payload, data_key).to_bytes()
+
+    def keep(self, payload: bytes, keys: bytes) -> Cid:
+        """See PayloadReader."""
+        cid, wrapped = cid_of(payload), _parsed(keys)
+        self.readers.hand_out(cid, wrapped, self.ring)
+        self.ring.keep(cid, wrapped)
+        return self.store.put(payload)
+
+    def kept(self, cid: Cid) -> bytes:
+        """See PayloadReader."""
+        return self.store.get(cid)
+
+
+@dataclass(frozen=True, slots=True)
+class PlainWriter:
+    """A PayloadWriter that hides nothing."""
+
+    def write(self, envelope: Envelope, context: KeyContext) -> ReadyPayload:  # noqa: ARG002 - nothing is bound
+        """See PayloadWriter."""
+        return ReadyPayload(envelope.to_bytes(), b"")
+
+    def keys_of(self, payload: bytes) -> bytes:  # noqa: ARG002 - there are none
+        """See PayloadWriter."""
+        return b""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainReader:
+    """A PayloadReader of payloads that hide nothing."""
+
+    store: ArtifactStore
+
+    def open(self, payload: bytes, keys: bytes, context: KeyContext) -> bytes:  # noqa: ARG002 - nothing is bound
+        """See PayloadReader."""
+        return payload
+
+    def keep(self, payload: bytes, keys: bytes) -> Cid:  # noqa: ARG002 - there are none
+        """See PayloadReader."""
+        return self.store.put(payload)
+
+    def kept(self, cid: Cid) -> bytes:
+        """See PayloadReader."""
+        return self.store.get(cid)
+
+
+def _parsed(keys: bytes) -> WrappedKeys:
+    if len(keys) > MOST_KEYS_BYTES:
+        raise FormatError("keys of a payload", expected=f"at most {MOST_KEYS_BYTES} bytes", got=len(keys))
+    return document.from_bytes(WrappedKeys, keys)

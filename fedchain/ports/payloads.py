@@ -1,0 +1,67 @@
+"""The payloads of updates on their way: a site makes them unreadable to others, the aggregator opens and keeps them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from fedchain.core.cid import Cid
+from fedchain.core.encryption import KeyContext
+from fedchain.core.envelope import Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyPayload:
+    """A payload as it leaves a site, with its data key wrapped for each reader (empty where it is plain)."""
+
+    payload: bytes
+    keys: bytes
+
+
+class PayloadWriter(Protocol):
+    """A site's side."""
+
+    def write(self, envelope: Envelope, context: KeyContext) -> ReadyPayload:
+        """Return the payload of an envelope under a fresh data key, whose wrapped keys are durable before it returns.
+
+        Raises:
+            InputError: if they cannot be kept.
+        """
+        ...
+
+    def keys_of(self, payload: bytes) -> bytes:
+        """Return the wrapped keys of a payload that was written before.
+
+        Raises:
+            LockedArtifactError: if they were erased.
+        """
+        ...
+
+
+class PayloadReader(Protocol):
+    """The aggregator's side."""
+
+    def open(self, payload: bytes, keys: bytes, context: KeyContext) -> bytes:
+        """Return a payload's envelope in plain (`Envelope.to_bytes`).
+
+        Raises:
+            FormatError: if the keys are no document, are for something else, or do not open the payload.
+        """
+        ...
+
+    def keep(self, payload: bytes, keys: bytes) -> Cid:
+        """Keep a payload as it came, and first its keys for every reader whose ring is here.
+
+        Raises:
+            InputError: if either cannot be kept.
+        """
+        ...
+
+    def kept(self, cid: Cid) -> bytes:
+        """Return a kept payload as it came.
+
+        Raises:
+            MissingArtifactError: if there is none.
+            IntegrityError: if it is damaged.
+        """
+        ...
