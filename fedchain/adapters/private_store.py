@@ -69,9 +69,9 @@ class PrivateStore:
         known = self.ring.find_content(index)
         if known is not None:
             cid, keys = known
-            return self.inner.put(_encrypted(content, self.opener.data_key(keys, cid.digest)))
+            return self.inner.put_stream(_encrypted(content, self.opener.data_key(keys, cid.digest)))
         data_key = self.writing.entropy.secret(DIGEST_SIZE)
-        cid = self.inner.put(_encrypted(content, data_key))
+        cid = self.inner.put_stream(_encrypted(content, data_key))
         keys = cipher.wrapped_keys(data_key, cid.digest, ARTIFACT, self.writing.readers.public_keys)
         self.writing.readers.hand_out(cid, keys, self.ring)
         self.ring.keep(cid, keys, index)
@@ -129,9 +129,10 @@ class PrivateStore:
         return self.opener.data_key(keys, cid.digest)
 
 
-def _encrypted(content: bytes, data_key: bytes) -> bytes:
-    """Encrypt what is no update; its salt follows from the key, so that the same key gives the same bytes."""
-    return cipher.encrypt(Envelope(tagged("artifact-salt", data_key), 0, 0, content), data_key)
+def _encrypted(content: bytes, data_key: bytes) -> Iterator[bytes]:
+    """Yield what is no update, encrypted; its salt follows from the key, so that the same key gives the same bytes."""
+    header = EncryptedHeader(0, 0, len(content))
+    return cipher.encrypted(header, [tagged("artifact-salt", data_key), content], data_key)
 
 
 def _opened(data: bytes, data_key: bytes, cid: Cid) -> Envelope:
