@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from hashlib import sha256
 from io import BytesIO
-from pathlib import Path
 from random import Random
 from typing import IO
 
@@ -41,11 +40,7 @@ def posted(node: Daemon, command: str, cid: Cid) -> httpx.Response:
 
 
 def importer_root(feed: Iterator[bytes]) -> str:
-<<<<<<< HEAD
-    command: list[str | Path] = [ROOT / "scripts" / "with_node.sh", sys.prefix, "node", FOLDER / "root.mjs"]
-=======
     command = [str(ROOT / "scripts" / "with_node.sh"), sys.prefix, "node", str(FOLDER / "root.mjs")]
->>>>>>> wip-kubo
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         source: IO[bytes] | None = process.stdin
         assert source is not None
