@@ -155,16 +155,6 @@ def _parsed(document: bytes) -> Json:
 
 
 def _texts(value: Json) -> Iterator[str]:
-<<<<<<< HEAD
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for each in value:
-            yield from _texts(each)
-    elif isinstance(value, dict):
-        for each in value.values():
-            yield from _texts(each)
-=======
     match value:
         case str():
             yield value
@@ -178,4 +168,3 @@ def _texts(value: Json) -> Iterator[str]:
                 yield from _texts(each)
         case _:
             pass
->>>>>>> wip-keep
