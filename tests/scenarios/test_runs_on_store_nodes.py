@@ -36,7 +36,7 @@ def ipfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 def on_nodes(addresses: Sequence[str], quorum: int, *, keep_local: bool = False) -> ExperimentConfig:
     nodes = StoreNodesConfig(tuple(addresses), (), keep_local, quorum, 5)
-    return replace(SMALL, store=StoreConfig("kubo", nodes))
+    return replace(SMALL, store=StoreConfig("kubo", nodes=nodes))
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, object]]:

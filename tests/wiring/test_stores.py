@@ -18,7 +18,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def on_nodes(*addresses: str, files: tuple[str, ...] = (), keep_local: bool = False) -> StoreConfig:
-    return StoreConfig("kubo", StoreNodesConfig(addresses, files, keep_local, 1, 5))
+    return StoreConfig("kubo", nodes=StoreNodesConfig(addresses, files, keep_local, 1, 5))
 
 
 def test_a_home_without_nodes_is_a_folder_and_remembers_nothing(home: Home) -> None:
