@@ -66,6 +66,7 @@ class Shipped:
 
 VERBS: Final[tuple[Verb, ...]] = (
     Shipped("run", "run an experiment end to end"),
+    Shipped("new", "write an experiment of your own to start from"),
     Shipped("runs", "list the runs of a home, compare two"),
     Shipped("verify", "re-derive and check what is recorded"),
     Shipped("lineage", "show how a model came to be"),
