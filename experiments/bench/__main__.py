@@ -13,7 +13,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from experiments.bench import aggregation, deltas, recording, rounds, store
+from experiments.bench import aggregation, deltas, gas, recording, rounds, store
 from experiments.bench.measure import Row
 
 
@@ -39,6 +39,7 @@ def main() -> int:
     for hidden in (667,) if arguments.quick else (667, 66_667):
         with console.status(f"rounds with {15 * hidden + 1:,} parameters"):
             rows += rounds.measure(hidden, 3)
+    rows += gas.measure()
     if arguments.json:
         sys.stdout.write(json.dumps([dataclasses.asdict(row) | {"ratio": row.ratio} for row in rows], indent=1) + "\n")
     else:
@@ -59,7 +60,13 @@ def table(rows: list[Row]) -> Table:
 
 
 def _shown(value: float, unit: str) -> str:
-    return f"{value * 1e3:.1f} ms" if unit == "s" else f"{value / 1e6:.3f} MB"
+    match unit:
+        case "s":
+            return f"{value * 1e3:.1f} ms"
+        case "gas":
+            return f"{value:,.0f} gas"
+        case _:
+            return f"{value / 1e6:.3f} MB"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table: what was measured against what, in seconds or bytes; None is no bound of the ratio."""
+    """One line of the table: what was measured against what, in a unit; None is no bound of the ratio."""
 
     name: str
     measured: float
@@ -19,7 +19,7 @@ class Row:
     peer_measured: float
     bound: float | None
     note: str = ""
-    unit: Literal["s", "bytes"] = "s"
+    unit: Literal["s", "bytes", "gas"] = "s"
 
     @property
     def ratio(self) -> float:
