@@ -17,6 +17,7 @@ class LocalTraining:
     """How every site trains in every round of a run; decimal strings stand for reals.
 
     Without privacy `epsilon` is "off"; then `max_grad_norm` and `delta_e12` mean nothing. `task` chooses the loss.
+    With `proximal` mu > 0 the loss has mu/2 * |w - w_base|^2 added (FedProx, Li et al., MLSys 2020).
     """
 
     model: str
@@ -30,6 +31,7 @@ class LocalTraining:
     rounds: int
     seed: int
     task: str = "binary"
+    proximal: str = "0"
 
     def digest(self) -> Digest:
         """Return the digest of this document."""

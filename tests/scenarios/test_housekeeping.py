@@ -109,7 +109,7 @@ def test_where_a_journal_or_manifest_is_damaged_nothing_goes(copied: Genuine) ->
     with pytest.raises(IntegrityError, match="damaged"):
         collect(home, is_dry=False)
     journal.write_bytes(whole)
-    manifest = next(p for p in (home / "store").glob("?/*") if b'"format":"fedchain/round/1"' in p.read_bytes())
+    manifest = next(p for p in (home / "store").glob("?/*") if b'"format":"fedchain/round/2"' in p.read_bytes())
     manifest.write_bytes(b"{}")
     with pytest.raises(IntegrityError, match="nothing is removed"):
         collect(home, is_dry=False)
