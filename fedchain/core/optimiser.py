@@ -60,7 +60,7 @@ class ServerOptimiser:
         model: IntTensors = {}
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below
             for name in schema.names:
-                update = mean[name] * 2.0**-encoding.fraction_bits
+                update = np.multiply(mean[name], 2.0**-encoding.fraction_bits, dtype=np.float64)
                 moved = self._moved(name, update, before, after)
                 model[name] = _added(name, base[name], moved, encoding)
         if not all(np.isfinite(each).all() for each in after.values()):

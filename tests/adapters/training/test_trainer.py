@@ -202,7 +202,7 @@ def test_a_proximal_pull_keeps_the_model_nearer_to_its_base(noise_e6: int, site:
     norms = []
     for proximal in ("0", "0.5"):
         chosen = replace(plan, proximal=proximal)
-        key = TorchTrainer(site, lambda size: bytes(size))  # the same noise for both
+        key = TorchTrainer(site, bytes)  # the same noise for both
         update = key.train(base_of(chosen), round_of(chosen, site, noise_e6))
         norms.append(sum(float((each**2).sum()) for each in update.values()))
     assert norms[1] < norms[0]
