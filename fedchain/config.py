@@ -66,6 +66,7 @@ class PrivacyConfig:
 class StrategyConfig:
     """How clients train and how updates become the next model.
 
+    `updates` batches a round take the place of `epochs` where they are not 0.
     `proximal` is FedProx's mu; the other reals at the end are the server optimiser's, for "fedavgm" and "fedadam".
     """
 
@@ -77,6 +78,7 @@ class StrategyConfig:
     max_update_norm: PositiveReal
     aggregation_threads: Annotated[int, Ge(1), Le(64)]
     round_timeout_s: Annotated[int, Ge(1), Le(7 * 24 * 3600)]
+    updates: Annotated[int, Ge(0), Le(1_000_000)] = 0
     proximal: Annotated[float, Ge(0), Lt(1e6)] = 0.0
     server_learning_rate: PositiveReal = 1.0
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.9

@@ -64,6 +64,7 @@ def local_training(config: ExperimentConfig, inputs: int | str) -> LocalTraining
         rounds=config.rounds,
         seed=config.seed,
         task=config.model.task,
+        updates=config.strategy.updates,
         proximal=decimal_text(config.strategy.proximal) if config.strategy.name == "fedprox" else "0",
     )
 
@@ -227,7 +228,7 @@ def forecast(
 ) -> Forecast:
     """Price a whole run for one dataset, after its earlier releases."""
     batches = batches_per_epoch(nominal_size, training.batch_size)
-    steps = batches * training.epochs * training.rounds
+    steps = training.steps(batches) * training.rounds
     delta = policy.delta_e12 / 1e12
     noise = 0
     if training.epsilon != "off":

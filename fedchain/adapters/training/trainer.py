@@ -91,7 +91,7 @@ def check_release(local: LocalRound) -> None:
     if (training.epsilon != OFF) != release.is_protected:
         raise InputError("release", expected=f"privacy.epsilon {training.epsilon}", got=f"{release}")
     batches = batches_per_epoch(local.nominal_size, training.batch_size)
-    expected = Release(release.noise_multiplier_e6, batches, batches * training.epochs)
+    expected = Release(release.noise_multiplier_e6, batches, training.steps(batches))
     if release != expected:
         raise InputError("release", expected=expected, got=release)
     if release.is_protected and (release.noise_multiplier < MIN_NOISE_MULTIPLIER or release.steps > MAX_STEPS):
@@ -127,9 +127,12 @@ def train_plainly(module: nn.Module, partition: Partition, local: LocalRound) ->
     rows = torch.from_numpy(partition.train_x).double()
     labels = torch.from_numpy(partition.train_y).double()
     parameters = trained_of(module)
-    pull = _Pull.of(training, parameters)
+    pull, taken = _Pull.of(training, parameters), 0
     for order in batch_orders(training, local.round, partition):
         for batch in torch.split(torch.from_numpy(order), training.batch_size):
+            if taken == training.updates > 0:
+                return
+            taken += 1
             loss = summed_loss(training.task, module(rows[batch]), labels[batch]) / len(batch)
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
             _step(parameters, pull.added(gradients), rate)
@@ -183,7 +186,8 @@ def batch_orders(training: LocalTraining, round_: int, partition: Partition) -> 
     """Yield the order of the rows for each epoch, from Philox's raw words, which numpy freezes."""
     label = f"{training.seed}/{round_}/{partition.card.name}"
     words = np.random.Philox(key=np.frombuffer(tagged("batch-order", label.encode())[:16], "<u8"))
-    for _ in range(training.epochs):
+    batches = batches_per_epoch(len(partition.train_x), training.batch_size)
+    for _ in range(-(-training.steps(batches) // batches)):
         yield np.argsort(words.random_raw(len(partition.train_x)), kind="stable")
 
 
