@@ -90,7 +90,7 @@ def test_other_files_are_refused_with_their_place(name: str, text: str | None, s
     else:
         (folder / name).write_text(text)
     with pytest.raises(InputError) as caught:
-        load(str(folder))
+        load(str(folder), fleets=2)
     assert said in str(caught.value)
 
 
