@@ -64,9 +64,13 @@ class PrivacyConfig:
 
 @dataclass(frozen=True, slots=True)
 class StrategyConfig:
-    """How clients train and how updates become the next model."""
+    """How clients train and how updates become the next model.
 
-    name: Literal["fedavg"]
+    `updates` batches a round take the place of `epochs` where they are not 0.
+    `proximal` is FedProx's mu; the other reals at the end are the server optimiser's, for "fedavgm" and "fedadam".
+    """
+
+    name: Literal["fedadam", "fedavg", "fedavgm", "fedprox"]
     epochs: Positive
     batch_size: Positive
     learning_rate: PositiveReal
@@ -74,6 +78,12 @@ class StrategyConfig:
     max_update_norm: PositiveReal
     aggregation_threads: Annotated[int, Ge(1), Le(64)]
     round_timeout_s: Annotated[int, Ge(1), Le(7 * 24 * 3600)]
+    updates: Annotated[int, Ge(0), Le(1_000_000)] = 0
+    proximal: Annotated[float, Ge(0), Lt(1e6)] = 0.0
+    server_learning_rate: PositiveReal = 1.0
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
+    second_momentum: Annotated[float, Ge(0), Lt(1)] = 0.99
+    tau: PositiveReal = 1e-3
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,12 +106,17 @@ def _resolved(overrides: Sequence[str], config_dir: Path | None) -> dict[str, ob
     extra = [] if config_dir is None else [f"hydra.searchpath=[{_quoted(config_dir)}]"]
     try:
         with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
-            composed = hydra_compose(config_name="config", overrides=[*overrides, *extra])
+            composed = hydra_compose(config_name="config", overrides=[*map(_opened, overrides), *extra])
         _refuse_environment(OmegaConf.to_container(composed, resolve=False))
         return cast("dict[str, object]", OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError("the configuration cannot be composed", got=reason, remedy="mend the file or value") from error
+
+
+def _opened(text: str) -> str:
+    """Return an override of an option of one's own so that Hydra takes it whether a file names the option or not."""
+    return f"++{text}" if is_option(text.partition("=")[0].strip()) else text
 
 
 def _quoted(folder: Path) -> str:

@@ -192,12 +192,20 @@ def _own_contradictions(config: ExperimentConfig) -> Iterator[InputError]:
             yield InputError(
                 f"{group}.target", expected=expected, got=got, remedy=f"choose {group}.name=custom with it"
             )
-    if config.rewards.mode == "donated" and (config.model.name == "custom" or config.model.task != "binary"):
+    is_scorable = config.model.name != "custom" and config.model.task == "binary"
+    if config.rewards.mode == "donated" and not (is_scorable and config.strategy.name in ("fedavg", "fedprox")):
+        got = f"{config.model.name}, {config.model.task}, {config.strategy.name}"
         yield InputError(
-            "rewards need a model that can be scored in integers",
-            expected="logistic or mlp with model.task=binary", got=f"{config.model.name}, {config.model.task}",
+            "rewards need a model that can be scored in integers, and a mean of updates",
+            expected="logistic or mlp with model.task=binary, strategy fedavg or fedprox", got=got,
             remedy="choose rewards=off",
         )  # fmt: skip
+    if (config.strategy.name == "fedprox") != (config.strategy.proximal > 0):
+        expected, got = (
+            "more than 0 for fedprox, 0 for others",
+            f"{config.strategy.proximal:g} for {config.strategy.name}",
+        )
+        yield InputError("strategy.proximal", expected=expected, got=got, remedy="choose strategy=fedprox")
     odd = next((name for name in (*config.model.frozen, *config.model.options) if not name or "," in name), None)
     if odd is not None:
         yield InputError("names in model.frozen and model.options", expected="no comma, not empty", got=_short(odd))

@@ -94,6 +94,16 @@ class ExactSum:
         self._check("model", model)
         return {name: self._moved(name, model[name], encoding.limit) for name in self._schema.names}
 
+    def mean(self) -> dict[str, npt.NDArray[np.int64]]:
+        """Return the mean update, rounded once, half to even, for each tensor of the schema.
+
+        Raises:
+            InputError: if nothing was added.
+        """
+        if self._total == 0:
+            raise InputError("aggregate", expected="at least one update", got="none")
+        return {name: divide_half_even(sums, self._total) for name, sums in self._sums.items()}
+
     def _move(self, update: Mapping[str, npt.NDArray[np.int32]], weight: int) -> None:
         jobs = [(self._sums[name], update[name], weight) for name in self._schema.names]
         self._run_all(_add_weighted, [part for job in jobs for part in _split(job)])

@@ -10,10 +10,11 @@ from typing import Final
 
 from fedchain.core import document
 from fedchain.core.digest import Digest, tagged
+from fedchain.core.optimiser import ServerOptimiser
 from fedchain.core.task import LocalTraining, UpdateHeader
 
 RUN_FORMAT: Final = "fedchain/run/3"
-ROUND_FORMAT: Final = "fedchain/round/1"
+ROUND_FORMAT: Final = "fedchain/round/2"
 CID_PROFILE: Final = "unixfs-v1-2025"
 
 
@@ -69,6 +70,8 @@ class RewardTerms:
 class RunManifest:
     """What holds for every round of a run; each round's manifest names it. Without rewards `rewards` is None.
 
+    `optimiser` is None where the mean update itself moves the model.
+
     Its digest is the run's id, so whoever signs anything about the run has signed this: its cohort, its configuration,
     its initial model, and the rows that it scores by. `salt` makes two runs of one configuration differ.
     """
@@ -89,6 +92,7 @@ class RunManifest:
     config: ArtifactRef
     code_digest: bytes
     env_digest: bytes
+    optimiser: ServerOptimiser | None
     training: LocalTraining
     cohort: tuple[CohortMember, ...]
     mode: str
@@ -129,6 +133,7 @@ class RejectedReply:
 class RoundManifest:
     """What one link of the chain consists of. `kind` is the link's; `reason` is empty unless the round was aborted.
 
+    `state` is that of the server's optimiser after the link: unchanged unless the round was sealed.
     `registry_head` is the registry's head that the outcome was decided by; the link's hash binds the one at sealing.
     """
 
@@ -142,6 +147,7 @@ class RoundManifest:
     reason: str
     base_model: ArtifactRef
     model: ArtifactRef
+    state: ArtifactRef | None
     accepted: tuple[AcceptedUpdate, ...]
     rejected: tuple[RejectedReply, ...]
     opened_at: int

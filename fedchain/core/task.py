@@ -17,6 +17,8 @@ class LocalTraining:
     """How every site trains in every round of a run; decimal strings stand for reals.
 
     Without privacy `epsilon` is "off"; then `max_grad_norm` and `delta_e12` mean nothing. `task` chooses the loss.
+    `updates` is how many batches a client takes in a round, 0 where `epochs` says it.
+    With `proximal` mu > 0 the loss has mu/2 * |w - w_base|^2 added (FedProx, Li et al., MLSys 2020).
     """
 
     model: str
@@ -30,6 +32,12 @@ class LocalTraining:
     rounds: int
     seed: int
     task: str = "binary"
+    proximal: str = "0"
+    updates: int = 0
+
+    def steps(self, batches: int) -> int:
+        """Return the steps of a round for a client with so many batches an epoch."""
+        return self.updates or batches * self.epochs
 
     def digest(self) -> Digest:
         """Return the digest of this document."""

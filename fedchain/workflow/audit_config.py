@@ -20,6 +20,7 @@ from fedchain.core.errors import FormatError
 from fedchain.core.manifest import RunManifest
 from fedchain.core.privacy import MICRO
 from fedchain.workflow.planning import local_training, payload_encryption
+from fedchain.workflow.stepping import optimiser_of
 
 Json: TypeAlias = Any
 
@@ -52,6 +53,7 @@ def plan_difference(run: RunManifest, config: ExperimentConfig) -> tuple[str, st
         ("strategy", strategy.name, run.strategy),
         ("min_clients", strategy.min_clients, run.min_clients),
         ("max_update_norm_e6", round(strategy.max_update_norm * MICRO), run.max_update_norm_e6),
+        ("optimiser", optimiser_of(strategy), run.optimiser),
         ("payload_encryption", payload_encryption(config), run.payload_encryption),
     ]
     rewards = None if config.rewards.mode == "off" else config.rewards.pool_per_round

@@ -26,12 +26,13 @@ from fedchain.core.manifest import (
     RunManifest,
 )
 from fedchain.core.messages import ClientUpdate
+from fedchain.core.optimiser import state_digest
 from fedchain.core.policy import DataPolicy
 from fedchain.core.record import LinkKind
 from fedchain.core.registry import RegistryState
 from fedchain.core.rejection import Reason
 from fedchain.core.tensor_check import check_tensors
-from fedchain.core.tensors import IntTensors, TensorSchema, decode, encode, model_digest
+from fedchain.core.tensors import IntTensors, TensorSchema, decode, model_digest
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.ports.store import ArtifactStore
 from fedchain.workflow.audit_chain import ChainedLink
@@ -41,6 +42,7 @@ from fedchain.workflow.audit_report import Fault, Report, same
 from fedchain.workflow.gate import NOBODY, privacy_refusal, schema_of, signer_of, squared_norm_bound, weight_refusal
 from fedchain.workflow.model_series import ModelSeries
 from fedchain.workflow.outcome import rejected_tree, updates_tree
+from fedchain.workflow.stepping import next_model
 
 T = TypeVar("T")
 
@@ -78,6 +80,7 @@ class RoundAuditor:
     deletions: Sequence[SignedDeletion] = ()
     named: set[str] = field(default_factory=set[str])
     _models: dict[bytes, bytes] = field(default_factory=dict[bytes, bytes])
+    _states: dict[bytes, ArtifactRef | None] = field(default_factory=dict[bytes, ArtifactRef | None])
     _plans: dict[bytes, str] = field(default_factory=dict[bytes, str])
     _runs: dict[str, RunManifest] = field(default_factory=dict[str, RunManifest])
     _timeouts: dict[str, int] = field(default_factory=dict[str, int])
@@ -99,6 +102,7 @@ class RoundAuditor:
             same("update", len(updates), len({each.signer for each in updates}))
             self._rejections(manifest)
             self._rederive(chained, manifest, run_manifest, base)
+            self._states[link.run] = manifest.state
         except Fault as fault:
             self.report.fails(fault.claim, run=link.run, round_=link.round, expected=fault.expected, got=fault.got)
             return None
@@ -258,7 +262,10 @@ class RoundAuditor:
         else:
             same("model", link.base_model, link.model_digest)
             same("manifest", 0, link.accepted)
+            same("state", self._states.get(link.run), manifest.state)
         self._model(manifest.model)
+        if manifest.state is not None:
+            self._state(manifest.state)
 
     def _rederive_model(self, chained: ChainedLink, manifest: RoundManifest, run: RunManifest, base: bytes) -> None:
         """Add up the updates that can be opened; where one cannot, each of the others is checked all the same."""
@@ -272,9 +279,19 @@ class RoundAuditor:
         if not is_whole:
             self.report.holds("unopened model")
             return
-        derived = encode(total.apply_to(decode(base), FixedPoint(run.fraction_bits, run.width)))
-        same("model", chained.event.link.model_digest, model_digest(derived))
+        before = self._states.get(run.run)
+        derived = next_model(run, total, base, None if before is None else self._state(before))
+        same("model", chained.event.link.model_digest, model_digest(derived.model))
         self.report.holds("model")
+        said = None if manifest.state is None else manifest.state.digest
+        same("state", None if derived.state is None else state_digest(derived.state), said)
+        if derived.state is not None:
+            self.report.holds("state")
+
+    def _state(self, reference: ArtifactRef) -> bytes:
+        data = self._get(reference.cid, "state")
+        same("state", reference.digest, state_digest(data))
+        return data
 
     def _opened(self, chained: ChainedLink, run: RunManifest, update: AcceptedUpdate) -> IntTensors | None:
         """Return an update's tensors; None, and what stands for it, where this verifier cannot read them."""

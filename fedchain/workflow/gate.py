@@ -249,7 +249,7 @@ def privacy_refusal(
 
 def _follows_plan(dp: DpParams, training: LocalTraining, nominal_size: int, policy: DataPolicy) -> bool:
     batches = batches_per_epoch(nominal_size, training.batch_size)
-    if (dp.batches_per_epoch, dp.steps) != (batches, batches * training.epochs) or dp.unit != policy.unit:
+    if (dp.batches_per_epoch, dp.steps) != (batches, training.steps(batches)) or dp.unit != policy.unit:
         return False
     if dp.adjacency != ADJACENCY or not (_is_name(dp.accountant) and _is_name(dp.noise_source)):
         return False

@@ -18,6 +18,7 @@ from fedchain.workflow.run_state import Accepted
 class Outcome:
     """How a round ends: its kind and model, what was accepted, what was refused at the end, and why it was aborted.
 
+    `state` is that of the server's optimiser after a sealed round.
     It was decided in the second `at`, by the registry as it was at `registry_head`.
     """
 
@@ -28,6 +29,7 @@ class Outcome:
     accepted: tuple[Accepted, ...]
     refused: tuple[RejectedReply, ...]
     reason: str
+    state: ArtifactRef | None = None
 
     @property
     def by_signer(self) -> tuple[Accepted, ...]:

@@ -36,6 +36,7 @@ from fedchain.ports.training import Accountant
 from fedchain.workflow.enrolment import Applicant
 from fedchain.workflow.rounds import RunPlan
 from fedchain.workflow.run_state import Planned
+from fedchain.workflow.stepping import optimiser_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,8 @@ def local_training(config: ExperimentConfig, inputs: int | str) -> LocalTraining
         rounds=config.rounds,
         seed=config.seed,
         task=config.model.task,
+        updates=config.strategy.updates,
+        proximal=decimal_text(config.strategy.proximal) if config.strategy.name == "fedprox" else "0",
     )
 
 
@@ -133,6 +136,7 @@ def write_plan(new: NewRun, store: ArtifactStore) -> Planned:
         config=ArtifactRef(store.put(canonical).text, config.digest()),
         code_digest=new.provenance.code_digest,
         env_digest=new.provenance.env_digest,
+        optimiser=optimiser_of(config.strategy),
         training=new.training,
         cohort=tuple(_member(each, store) for each in sorted(new.applicants, key=lambda each: each.device)),
         mode=new.provenance.mode,
@@ -224,7 +228,7 @@ def forecast(
 ) -> Forecast:
     """Price a whole run for one dataset, after its earlier releases."""
     batches = batches_per_epoch(nominal_size, training.batch_size)
-    steps = batches * training.epochs * training.rounds
+    steps = training.steps(batches) * training.rounds
     delta = policy.delta_e12 / 1e12
     noise = 0
     if training.epsilon != "off":

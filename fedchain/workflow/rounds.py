@@ -16,14 +16,14 @@ from fedchain.core.cid import Cid
 from fedchain.core.eip712 import signing_digest
 from fedchain.core.envelope import Envelope
 from fedchain.core.errors import InputError, PolicyError
-from fedchain.core.fixedpoint import FixedPoint
-from fedchain.core.manifest import ROUND_FORMAT, AcceptedUpdate, RejectedReply, RoundManifest, RunManifest
+from fedchain.core.manifest import ROUND_FORMAT, AcceptedUpdate, ArtifactRef, RejectedReply, RoundManifest, RunManifest
 from fedchain.core.messages import InclusionPromise
+from fedchain.core.optimiser import state_digest
 from fedchain.core.policy import DataPolicy
 from fedchain.core.record import LinkKind
 from fedchain.core.rejection import Reason
 from fedchain.core.task import SignedPromise, Task, leaf_of
-from fedchain.core.tensors import decode, encode
+from fedchain.core.tensors import decode
 from fedchain.ports.clock import Clock
 from fedchain.ports.cohort import Cohort, Reply
 from fedchain.ports.journal import Journal
@@ -49,6 +49,7 @@ from fedchain.workflow.registry_view import RegistryView
 from fedchain.workflow.run_state import Accepted, Body, Decided, Finished, Opened, Rejected, RunState, Sealed, entry_of
 from fedchain.workflow.sealing import Sealer
 from fedchain.workflow.spending import recorded_spending
+from fedchain.workflow.stepping import next_model
 
 MAX_ANONYMOUS_REJECTIONS = 3
 """Replies without a valid signature that are recorded per node and round; the rest are dropped."""
@@ -265,12 +266,21 @@ class RoundMachine:
         if len(covered) < self._manifest.min_clients:
             return self._abort(opened, gate, covered, lost, "cohort-too-small")
         try:
-            new = encode(total.apply_to(decode(model), FixedPoint(self._manifest.fraction_bits, self._manifest.width)))
+            new = next_model(self._manifest, total, model, self._state())
         except ModelOutOfRangeError:
             return self._abort(opened, gate, covered, lost, "model-out-of-range")
         is_last = self.state.rounds_sealed + 1 == self._manifest.rounds
-        reference = self._models.put(new, opened.base_model, is_last=is_last)
-        return self._end(opened, Outcome(LinkKind.SEALED, gate.now, gate.registry.head, reference, covered, lost, ""))
+        reference = self._models.put(new.model, opened.base_model, is_last=is_last)
+        state = (
+            None if new.state is None else ArtifactRef(self._with.store.put(new.state).text, state_digest(new.state))
+        )
+        return self._end(
+            opened, Outcome(LinkKind.SEALED, gate.now, gate.registry.head, reference, covered, lost, "", state)
+        )
+
+    def _state(self) -> bytes | None:
+        last = self.state.last_state
+        return None if last is None else self._with.store.get(Cid.parse(last.cid))
 
     def _withdrawn(self, accepted: Accepted, reason: Reason) -> RejectedReply:
         header, payload = document.to_bytes(accepted.header), self._with.payloads.kept(Cid.parse(accepted.payload_cid))
@@ -308,6 +318,7 @@ class RoundMachine:
             reason=outcome.reason,
             base_model=opened.base_model,
             model=outcome.model,
+            state=outcome.state if outcome.kind is LinkKind.SEALED else self.state.last_state,
             accepted=tuple(AcceptedUpdate(each.header, each.payload_cid) for each in outcome.by_signer),
             rejected=tuple(dict.fromkeys((*self.state.rejected, *outcome.refused))),  # a leaf stands once
             opened_at=opened.opened_at,
@@ -321,7 +332,9 @@ class RoundMachine:
         cid = self._with.store.put(document.to_bytes(manifest))
         leaves = [(each.header, each.signer, each.payload_cid) for each in outcome.accepted]
         link = link_of(manifest, cid, updates_tree(self._identity.rounds, leaves))
-        decided = Decided(link, manifest.model, cid.text, manifest.reason, outcome.accepted, manifest.rejected)
+        decided = Decided(
+            link, manifest.model, cid.text, manifest.reason, outcome.accepted, manifest.rejected, manifest.state
+        )
         self._note(decided)
         self._spend(decided)
         if link.kind is not LinkKind.CLOSED:

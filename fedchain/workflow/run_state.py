@@ -67,6 +67,7 @@ class Decided:
     reason: str
     accepted: tuple[Accepted, ...]
     rejected: tuple[RejectedReply, ...]
+    state: ArtifactRef | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,3 +198,8 @@ class RunState:
     def last_model(self) -> ArtifactRef | None:
         """The newest global model, or None before the first round ended."""
         return self.decided[max(self.decided)].model if self.decided else None
+
+    @property
+    def last_state(self) -> ArtifactRef | None:
+        """The newest state of the server's optimiser; None where there is none, or none yet."""
+        return self.decided[max(self.decided)].state if self.decided else None

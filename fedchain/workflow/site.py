@@ -160,7 +160,7 @@ class Site:
     def _release(self, task: Task) -> Release:
         training = task.training
         batches = batches_per_epoch(self.dataset.nominal_size, training.batch_size)
-        steps = batches * training.epochs
+        steps = training.steps(batches)
         if training.epsilon == "off":
             return Release(0, batches, steps)
         noise = self.state.noise_multiplier(task.run, self.dataset.commitment)
@@ -282,6 +282,8 @@ def check_training(training: LocalTraining) -> None:
     for name, count in (("epochs", training.epochs), ("batch_size", training.batch_size), ("rounds", training.rounds)):
         if count < 1:
             raise InputError(f"local training: {name}", expected="at least 1", got=count)
+    if training.updates < 0:
+        raise InputError("local training: updates", expected="at least 0", got=training.updates)
     if training.epsilon == "off":
         return
     for name, text in (("epsilon", training.epsilon), ("max_grad_norm", training.max_grad_norm)):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fedchain.cli.compose import compose
 from fedchain.config import ExperimentConfig
 from fedchain.core.errors import InputError
+from fedchain.workflow.audit_config import read_config
 
 
 def lines_of(*overrides: str, config_dir: Path | None = None) -> list[str]:
@@ -46,11 +47,15 @@ def test_an_unknown_key_comes_with_the_nearest_one(override: str, message: str) 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("experiment=hart", "unknown choice for experiment: expected heart or heart_mlp, got 'hart'"),
+        (
+            "experiment=hart",
+            "unknown choice for experiment: expected ai4i or heart or heart_flamby or heart_mlp or "
+            "turbofan, got 'hart'",
+        ),
         ("privacy=none", "unknown choice for privacy: expected dp or off, got 'none'"),
         ("privacy=null", "unknown choice for privacy: expected dp or off, got None"),
-        ("data=[heart]", "unknown choice for data: expected heart, got ['heart']"),
-        ("model=3", "unknown choice for model: expected logistic or mlp, got 3"),
+        ("data=[heart]", "unknown choice for data: expected ai4i or heart or heart_flamby or turbofan, got ['heart']"),
+        ("model=3", "unknown choice for model: expected cnn or logistic or mlp, got 3"),
     ],
 )
 def test_an_unknown_choice_comes_with_the_choices(override: str, message: str) -> None:
@@ -211,7 +216,10 @@ def test_a_folder_of_the_user_adds_choices(tmp_path: Path, name: str) -> None:
     folder = extension(tmp_path / name, "experiment/mine", "# @package _global_\nexperiment: mine\nrounds: 9\n")
     config = compose(["experiment=mine", "privacy=off"], folder)
     assert (config.experiment, config.rounds, config.privacy.mode) == ("mine", 9, "off")
-    assert "expected heart or heart_mlp or mine" in lines_of("experiment=x", config_dir=folder)[0]
+    assert (
+        "expected ai4i or heart or heart_flamby or heart_mlp or mine or turbofan"
+        in lines_of("experiment=x", config_dir=folder)[0]
+    )
 
 
 def test_an_unknown_key_in_a_file_of_the_user_is_found(tmp_path: Path) -> None:
@@ -272,3 +280,27 @@ def test_no_text_ends_in_anything_but_a_configuration_or_a_line(text: str) -> No
         assert all(line for line in lines)
         if not lines:
             assert isinstance(compose([override]), ExperimentConfig)
+
+
+def test_an_option_of_ones_own_is_taken_as_text_whether_a_file_names_it_or_not() -> None:
+    own = ["model.name=custom", "model.target='mine:Net'", "rewards=off"]
+    config = compose([*own, "model.options.hidden=16", "model.options.rate=1e-3", "model.options.deep=true"])
+    assert config.model.options == {"hidden": "16", "rate": "0.001", "deep": "true"}
+    assert read_config(config.canonical()) == config
+    assert lines_of("model.options.a.b=1") != []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("model.name=custom", "rewards=off"), "model.target: expected module:name for custom"),
+        (("model.target='mine:Net'", "rewards=off"), "model.target: expected module:name for custom"),
+        (("data.options.rows=3",), "data.target: expected module:name for custom"),
+        (("strategy=fedadam", "rewards=donated"), "rewards need a model that can be scored in integers"),
+        (("model.task=regression", "rewards=donated"), "rewards need a model that can be scored in integers"),
+        (("strategy.proximal=0.1",), "strategy.proximal: expected more than 0 for fedprox, 0 for others"),
+    ],
+)
+def test_what_does_not_fit_together_is_one_line(overrides: tuple[str, ...], message: str) -> None:
+    (line,) = lines_of(*overrides)
+    assert line.startswith(message)

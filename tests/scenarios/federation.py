@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
@@ -83,6 +83,7 @@ INITIAL: Final = {"bias": np.array([0.25, -0.5]), "weight": np.array([[1.0, -2.0
 
 SCORABLE: Final = {"output.bias": np.array([0.25]), "output.weight": np.array([[1.0, -0.5, 0.125, 0.0]])}
 """A logistic model over four features, for runs that pay."""
+Strategy: TypeAlias = Literal["fedadam", "fedavg", "fedavgm", "fedprox"]
 NO_REWARDS: Final = RewardsConfig("off", 0, "credits", None, 60)
 REWARDS: Final = RewardsConfig("donated", 1_000_003, "credits", None, 60)
 
@@ -103,6 +104,7 @@ class Setup:
     threads: RunAll = serially
     rewards: RewardsConfig = NO_REWARDS
     hardware: bool = False
+    strategy: Strategy = "fedavg"
 
     def config(self) -> ExperimentConfig:
         return ExperimentConfig(
@@ -112,7 +114,9 @@ class Setup:
             data=DataConfig("heart", "flamby", None),
             model=ModelConfig("logistic", 0),
             privacy=PrivacyConfig("off" if self.epsilon is None else "dp", self.epsilon or 8.0, DELTA, 1.0),
-            strategy=StrategyConfig("fedavg", 1, 32, 0.1, self.min_clients, self.max_update_norm, 1, self.timeout_s),
+            strategy=StrategyConfig(
+                self.strategy, 1, 32, 0.1, self.min_clients, self.max_update_norm, 1, self.timeout_s
+            ),
             store=StoreConfig("embedded"),
             encryption=EncryptionConfig("off"),
             ledger=LedgerConfig("embedded", IDENTITY.chain_id),

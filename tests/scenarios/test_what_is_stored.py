@@ -41,7 +41,7 @@ def manifests(home: Path) -> Iterator[RunManifest | RoundManifest]:
     for cid in store.cids():
         content = store.get(cid)
         if content.startswith(b'{"'):
-            if b'"fedchain/round/1"' in content:
+            if b'"fedchain/round/2"' in content:
                 yield document.from_bytes(RoundManifest, content)
             elif b'"fedchain/run/3"' in content:
                 yield document.from_bytes(RunManifest, content)

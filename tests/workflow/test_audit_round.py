@@ -140,7 +140,7 @@ CASES: list[tuple[str, int, str, Act]] = [
     ("manifest", 2, "is no manifest", lambda new: relink(new, 2, manifest_digest=new.store.put(b"{}").digest)),
     ("manifest", 2, "of another federation", round_two(lambda each: replace(each, federation=OTHER))),
     ("manifest", 2, "of another run", round_two(lambda each: replace(each, run=OTHER))),
-    ("manifest", 2, "of another format", round_two(lambda each: replace(each, format="fedchain/round/2"))),
+    ("manifest", 2, "of another format", round_two(lambda each: replace(each, format="fedchain/round/9"))),
     ("manifest", 2, "of another round",
      lambda new: relink(new, 2, manifest_digest=new.links()[0].link.manifest_digest)),
     ("manifest", 2, "with another model", lambda new: relink(new, 2, model_digest=OTHER)),

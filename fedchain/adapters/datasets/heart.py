@@ -92,6 +92,36 @@ def load_heart(directory: Path | None = None, split: str = "flamby") -> tuple[Pa
     return tuple(_partition(name, data, digests, seed) for name, data in files.items())
 
 
+def load_flamby() -> tuple[Partition, ...]:
+    """Return the hospitals as FLamby's benchmark trains on them: each scaled to mean 0 and deviation 1 of its own rows.
+
+    Such statistics are data: without privacy only. No row is donated; a column that does not vary is left at 0.
+
+    Raises:
+        InputError: if a file is missing or altered.
+    """
+    digests = _manifest()
+    files = {name: _verified(FOLDER, f"processed.{name}.data", digests) for name in HOSPITALS}
+    return tuple(_standardised(name, data, digests) for name, data in files.items())
+
+
+def _standardised(name: str, data: bytes, digests: dict[str, str]) -> Partition:
+    rows = parse(data, f"processed.{name}.data")
+    columns = {column: rows[:, index] for index, column in enumerate(_COLUMNS)}
+    raw = np.stack(
+        [*(columns[each] for each in RANGES), *(columns[each] == level for each, level in INDICATORS)], axis=1
+    )
+    positive = rows[:, -1] > 0
+    train, test = train_and_test(positive, FLAMBY_SEED)
+    deviation = raw[train].std(axis=0, ddof=1)
+    scaled = (raw - raw[train].mean(axis=0)) / np.where(deviation == 0, 1.0, deviation)
+    x, y, none = scaled.astype(np.float32), positive.astype(np.float32), np.empty(0, np.intp)
+    policy = document.from_bytes(DataPolicy, (FOLDER / "policies" / f"{name}.json").read_bytes())
+    file = f"processed.{name}.data"
+    card = DatasetCard(policy.dataset_name, {file: digests[file]}, int(train.size))
+    return Partition(name, x[train], y[train], x[test], y[test], x[none], y[none], card, policy)
+
+
 def parse(data: bytes, name: str) -> npt.NDArray[np.float64]:
     """Return the complete rows of a file by FLamby's rule: ten measurements and the diagnosis, (rows, 11).
 

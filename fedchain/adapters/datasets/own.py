@@ -82,8 +82,7 @@ def make_partition(
     digests = {"rows": _sha256(x), "labels": _sha256(y)}
     card = DatasetCard(own.dataset_name, digests, int(train.size))
     nothing = np.empty(0, np.intp)
-    parts = [array[places] for places in (train, test, nothing) for array in (x, y)]
-    return Partition(plain_name(name), *parts, card, own)
+    return Partition(plain_name(name), x[train], y[train], x[test], y[test], x[nothing], y[nothing], card, own)
 
 
 def split_arrays(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ from fedchain.adapters.datasets.partition import Floats
 from fedchain.adapters.training.models import build
 from fedchain.adapters.training.modules import NO_MAKERS, Makers
 from fedchain.core.tensors import FloatTensors
+
+RARE: Final = 0.05
+"""Share of the rarer class below which accuracy says nothing, since a constant answer has more than 95% of it."""
 
 Scores: TypeAlias = npt.NDArray[np.float64]
 
@@ -67,7 +70,10 @@ def measures(task: str, outputs: Scores, labels: Floats) -> dict[str, float]:
             "mae": float(np.mean(np.abs(errors))),
         }
     metrics = evaluate(numbers, labels)
-    plain = {"rows": float(metrics.rows), "accuracy": metrics.accuracy}
+    plain = {"rows": float(metrics.rows)}
+    share = float(np.mean(labels > 0))
+    if min(share, 1 - share) >= RARE:
+        plain["accuracy"] = metrics.accuracy
     if metrics.auroc is not None and metrics.auprc is not None:
         plain |= {"auroc": metrics.auroc, "auprc": metrics.auprc}
     return plain

@@ -91,7 +91,7 @@ def check_release(local: LocalRound) -> None:
     if (training.epsilon != OFF) != release.is_protected:
         raise InputError("release", expected=f"privacy.epsilon {training.epsilon}", got=f"{release}")
     batches = batches_per_epoch(local.nominal_size, training.batch_size)
-    expected = Release(release.noise_multiplier_e6, batches, batches * training.epochs)
+    expected = Release(release.noise_multiplier_e6, batches, training.steps(batches))
     if release != expected:
         raise InputError("release", expected=expected, got=release)
     if release.is_protected and (release.noise_multiplier < MIN_NOISE_MULTIPLIER or release.steps > MAX_STEPS):
@@ -127,11 +127,15 @@ def train_plainly(module: nn.Module, partition: Partition, local: LocalRound) ->
     rows = torch.from_numpy(partition.train_x).double()
     labels = torch.from_numpy(partition.train_y).double()
     parameters = trained_of(module)
+    pull, taken = _Pull.of(training, parameters), 0
     for order in batch_orders(training, local.round, partition):
         for batch in torch.split(torch.from_numpy(order), training.batch_size):
+            if taken == training.updates > 0:
+                return
+            taken += 1
             loss = summed_loss(training.task, module(rows[batch]), labels[batch]) / len(batch)
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
-            _step(parameters, gradients, rate)
+            _step(parameters, pull.added(gradients), rate)
 
 
 def train_privately(module: nn.Module, partition: Partition, local: LocalRound, stream: SecretStream) -> None:
@@ -149,16 +153,41 @@ def train_privately(module: nn.Module, partition: Partition, local: LocalRound, 
     expected_batch = local.nominal_size / release.batches_per_epoch
     per_record = GradSampleModule(module, loss_reduction="sum")
     parameters = trained_of(module)
+    pull = _Pull.of(training, parameters)
     for _ in range(release.steps):
         sample = torch.from_numpy(stream.sample(len(rows), release.batches_per_epoch))
         sums = _sum_of_clipped(per_record, (rows[sample], labels[sample]), training.task, bound)
         noisy = [_with_noise(each, release.noise_multiplier * bound, stream) for each in sums]
-        _step(parameters, [each / expected_batch for each in noisy], rate)
+        _step(parameters, pull.added([each / expected_batch for each in noisy]), rate)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pull:
+    """FedProx's pull towards the base: the gradient of mu/2 * |w - w_base|^2, which no row enters."""
+
+    strength: float
+    parameters: list[nn.Parameter]
+    start: list[torch.Tensor]
+
+    @classmethod
+    def of(cls, training: LocalTraining, parameters: list[nn.Parameter]) -> _Pull:
+        strength = 0.0 if training.proximal == "0" else positive("strategy.proximal", training.proximal)
+        return cls(strength, parameters, [each.detach().clone() for each in parameters] if strength else [])
+
+    def added(self, gradients: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+        """Return the gradients with the pull, which is after clipping and noise: it costs no privacy."""
+        if not self.strength:
+            return gradients
+        pairs = zip(gradients, self.parameters, self.start, strict=True)
+        return [gradient + self.strength * (each.detach() - start) for gradient, each, start in pairs]
 
 
 def batch_orders(training: LocalTraining, round_: int, partition: Partition) -> Iterator[npt.NDArray[np.intp]]:
-    """Return the order of the rows for each epoch."""
-    return shuffles(order_label(training, round_, partition), len(partition.train_x), training.epochs)
+    """Return the order of the rows for each epoch that is begun."""
+    rows = len(partition.train_x)
+    batches = batches_per_epoch(rows, training.batch_size)
+    epochs = -(-training.steps(batches) // batches)
+    return shuffles(order_label(training, round_, partition), rows, epochs)
 
 
 def order_label(training: LocalTraining, round_: int, partition: Partition) -> str:

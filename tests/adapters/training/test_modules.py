@@ -38,7 +38,7 @@ MAKERS: dict[str, Maker] = {"mine:net": net, "mine:norm": with_batch_norm}
 
 def training(**changes: object) -> LocalTraining:
     plain = LocalTraining("custom", OPTIONS, 1, 8, "0.1", "off", 10_000_000, "1.0", 1, 7)
-    return LocalTraining(**{name: getattr(plain, name) for name in plain.__slots__} | changes)  # type: ignore[arg-type]
+    return LocalTraining(**{name: getattr(plain, name) for name in plain.__slots__} | changes)
 
 
 def test_the_exchanged_tensors_are_the_modules_own_and_the_seed_decides() -> None:
@@ -95,7 +95,7 @@ def test_batch_norm_under_privacy_is_refused_with_the_advice_before_any_round() 
         (lambda hidden: nn.Linear(hidden + 1, 1), "mine:net failed with RuntimeError: mat1 and mat2 shapes"),
         (lambda hidden: [hidden], "expected a torch.nn.Module, got list"),
         (lambda width: nn.Linear(3, width), "mine:net failed with TypeError: .*unexpected keyword argument 'hidden'"),
-        (nn.Identity, "expected parameters to train, got none"),
+        (lambda hidden: nn.LeakyReLU(float(hidden)), "expected parameters to train, got none"),
     ],
 )
 def test_a_model_that_does_not_fit_is_refused_before_any_round(maker: Maker, said: str) -> None:

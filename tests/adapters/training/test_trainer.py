@@ -194,3 +194,15 @@ def test_what_is_no_positive_number_is_one_line(field: str, value: str, site: Pa
     training = dataclasses.replace(private(LOGISTIC), **{field: value})  # type: ignore[arg-type] # a text field
     with pytest.raises(InputError, match=f"{field}: expected a positive number, got '{value}'"):
         TorchTrainer(site).train(base_of(training), round_of(training, site, 1_000_000))
+
+
+@pytest.mark.parametrize("noise_e6", [0, 1_000_000])
+def test_a_proximal_pull_keeps_the_model_nearer_to_its_base(noise_e6: int, site: Partition) -> None:
+    plan = replace(private(LOGISTIC) if noise_e6 else LOGISTIC, epochs=20)
+    norms = []
+    for proximal in ("0", "0.5"):
+        chosen = replace(plan, proximal=proximal)
+        key = TorchTrainer(site, bytes)  # the same noise for both
+        update = key.train(base_of(chosen), round_of(chosen, site, noise_e6))
+        norms.append(sum(float((each**2).sum()) for each in update.values()))
+    assert norms[1] < norms[0]
