@@ -24,7 +24,7 @@ PACKAGES := fedchain clients server conf experiments tests scripts
 MAKEFLAGS += --jobs=$(WORKERS)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-slow check format lint types imports contracts forge readme fix bench daemon lock clean
+.PHONY: help install demo test test-slow check format lint types imports contracts forge readme fix bench daemon lock clean bench-engine bench-peers
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r target what; do \
@@ -75,6 +75,12 @@ fix: $(INSTALLED) ## format, and mend what the linter can mend
 
 bench: $(INSTALLED) ## print what fedchain costs, against bare loops
 	$(RUN) experiments.bench
+
+bench-engine: $(INSTALLED) ## print the simulation engine's speed, against loops and Opacus
+	$(RUN) experiments.engine
+
+bench-peers: $(INSTALLED) ## install peers in .cache/peers and print their speed beside ours
+	$(RUN) experiments.engine.peers
 
 daemon: $(DAEMON) ## install the node of IPFS that the slow tests run (300 MB, minutes)
 

@@ -41,7 +41,9 @@ class Updates(Mapping[str, FloatTensors]):
     shapes: Mapping[str, tuple[int, ...]]
 
     def __getitem__(self, client: str) -> FloatTensors:
-        pieces = self.matrix[self.clients[client]].double().split([_size(shape) for shape in self.shapes.values()])
+        pieces = torch.split(
+            self.matrix[self.clients[client]].double(), [_size(shape) for shape in self.shapes.values()]
+        )
         return {
             name: piece.numpy().reshape(shape) for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
         }

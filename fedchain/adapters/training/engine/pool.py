@@ -85,6 +85,11 @@ class Pool:
         layout = Layout(recipe, rows.starts, shapes, tuple(each.descriptor for each in self._shared))
         self._workers = [_started(layout) for _ in range(workers)]
 
+    @property
+    def pids(self) -> list[int]:
+        """The workers' process ids."""
+        return [worker.pid for worker in self._workers]
+
     def train(self, base: torch.Tensor, parts: Sequence[Part]) -> torch.Tensor:
         """Return the updates (parts, parameters), in memory that the next call overwrites.
 
