@@ -30,8 +30,9 @@ def in_process(workload: Workload, rows: Rows, *, is_private: bool) -> Contender
     if choice is None:
         raise AssertionError(f"no execution for {workload.name}")
 
+    out = torch.empty(workload.cohort, sum(each.numel() for each in module.parameters()))
+
     def total(base: torch.Tensor, cohort: Sequence[int]) -> torch.Tensor:
-        out = torch.empty(len(cohort), len(base))
         choice.run(Job(recipe, module, rows, base, _parts(workload, cohort, is_private=is_private), os.urandom), out)
         return out.sum(0)
 
@@ -43,7 +44,8 @@ def in_workers(workload: Workload, rows: Rows, workers: int, *, is_private: bool
     pool = Pool(recipe_of(workload), rows, workers=workers, most=workload.cohort)
 
     def total(base: torch.Tensor, cohort: Sequence[int]) -> torch.Tensor:
-        return pool.train(base, _parts(workload, cohort, is_private=is_private)).sum(0)
+        updates, _ = pool.train(base, _parts(workload, cohort, is_private=is_private))
+        return updates.sum(0)
 
     return Contender(total, pool.pids), pool
 

@@ -85,12 +85,12 @@ class CohortEngine:
         choice = choose(module, recipe, is_private=is_private)
         if choice is None:
             raise InputError("model under differential privacy", expected="layers that the engine takes")
-        matrix = torch.empty(len(parts), len(flat), dtype=recipe.dtype)
         if self._workers > 1:
-            matrix = self._pool_of(recipe).train(flat, parts).clone()
-        else:
-            with single_threaded():
-                choice.run(Job(recipe, module, self._rows, flat, parts, self._secret), matrix)
+            matrix, rows = self._pool_of(recipe).train(flat, parts)
+            return Updates(dict(zip(rounds, rows, strict=True)), matrix.clone(), shapes)
+        matrix = torch.empty(len(parts), len(flat), dtype=recipe.dtype)
+        with single_threaded():
+            choice.run(Job(recipe, module, self._rows, flat, parts, self._secret), matrix)
         return Updates({name: row for row, name in enumerate(rounds)}, matrix, shapes)
 
     def close(self) -> None:
