@@ -94,7 +94,7 @@ class World:
             format=ROUND_FORMAT, run_manifest=model.cid, federation=FEDERATION, run=RUN, round=self.round, attempt=1,
             kind=int(LinkKind.SEALED), reason="", base_model=replace(model, digest=b"\x13" * 32), model=model,
             accepted=tuple(AcceptedUpdate(each, payload) for each in accepted), rejected=tuple(rejected),
-            registry_head=self.ledger.registry_head(), opened_at=NOW, deadline=DEADLINE, closed_at=NOW,
+            registry_head=self.ledger.registry_head(), opened_at=NOW, deadline=DEADLINE, closed_at=NOW, state=None,
         )  # fmt: skip
         leaves = [(each, DEVICE.address, payload) for each in accepted]
         tree = updates_tree(self.contracts.identity.rounds, leaves)
