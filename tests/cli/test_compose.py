@@ -49,8 +49,10 @@ def test_an_unknown_key_comes_with_the_nearest_one(override: str, message: str) 
     [
         (
             "experiment=hart",
-            "unknown choice for experiment: expected ai4i or heart or heart_flamby or heart_mlp or turbofan"
-            ", got 'hart'",
+            (
+                "unknown choice for experiment: expected ai4i or heart or heart_flamby or heart_mlp or turbofan,"
+                " got 'hart'"
+            ),
         ),
         ("privacy=none", "unknown choice for privacy: expected dp or off, got 'none'"),
         ("privacy=null", "unknown choice for privacy: expected dp or off, got None"),
