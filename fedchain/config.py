@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Annotated, Any, Final, Literal, TypeAlias, cast
 
 import rfc8785
 from annotated_types import Ge, Gt, Le, Lt, MinLen
@@ -16,25 +16,40 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from fedchain.core.digest import Digest, tagged
 
 Positive = Annotated[int, Ge(1)]
+Task: TypeAlias = Literal["binary", "multiclass", "regression"]
+Target: TypeAlias = Annotated[str, MinLen(3)]
 PositiveReal = Annotated[float, Gt(0), Lt(1e6)]
 _RECORDED: Final = "is_recorded"
 
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """Which data, cut how: `split` is "flamby" or "resplit-N" with a seed N; `directory` replaces the vendored one."""
+    """Which data, cut how: `split` is "flamby" or "resplit-N" with a seed N; `directory` replaces the vendored one.
 
-    name: Literal["heart"]
+    For "custom", `target` names the function ("module:function") that returns the partitions, called with `options`.
+    """
+
+    name: Literal["custom", "heart"]
     split: Annotated[str, MinLen(1)]
     directory: str | None
+    target: Target | None = None
+    options: dict[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """Which model; `hidden` units make sense for "mlp" only."""
+    """Which model; `hidden` units make sense for "mlp" only.
 
-    name: Literal["logistic", "mlp"]
+    For "custom", `target` names the class or function ("module:name") that makes it from `options`; buffers named in
+    `frozen` keep their first value and are no part of the exchanged model. `task` chooses the loss and the metrics.
+    """
+
+    name: Literal["custom", "logistic", "mlp"]
     hidden: Annotated[int, Ge(0), Le(1_000_000)]
+    task: Task = "binary"
+    target: Target | None = None
+    options: dict[str, str] = field(default_factory=dict[str, str])
+    frozen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +77,31 @@ class StrategyConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class StoreConfig:
-    """Where artifacts lie: "embedded" is a folder of the home."""
+class StoreNodesConfig:
+    """How the nodes of `store=kubo` are reached, and how many must confirm an artifact; docs/stores.md explains each.
 
-    name: Literal["embedded"]
+    `authorization_files` has one path an address, "" for none, or is empty; the home's folder counts as a replica where
+    `keep_local` is true.
+    """
+
+    addresses: Annotated[tuple[str, ...], MinLen(1)]
+    authorization_files: tuple[str, ...]
+    keep_local: bool
+    quorum: Positive
+    timeout_s: Annotated[int, Ge(1), Le(3600)]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """Where artifacts lie: "embedded" is a folder of the home, "kubo" nodes of IPFS behind the RPC of Kubo.
+
+    Of a run's models every `snapshot_every`-th is stored whole, the others as what changed since the one before.
+    `nodes` are there for "kubo" only, and are not recorded: one run may be kept elsewhere tomorrow.
+    """
+
+    name: Literal["embedded", "kubo"]
+    snapshot_every: Annotated[int, Ge(1), Le(64)] = 8
+    nodes: StoreNodesConfig | None = field(default=None, metadata={_RECORDED: False})
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,5 +212,7 @@ def _plain(value: object) -> object:
             return {
                 each.name: _plain(getattr(value, each.name)) for each in dataclasses.fields(value) if is_recorded(each)
             }
+        case tuple():
+            return list(cast("tuple[object, ...]", value))
         case _:
             return value

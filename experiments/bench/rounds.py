@@ -34,7 +34,7 @@ from fedchain.core.task import LocalTraining
 from fedchain.core.tensors import FloatTensors
 from fedchain.ports.training import LocalRound
 from fedchain.ports.watcher import Event, RoundEnded, RoundOpened
-from fedchain.wiring.hospitals import load
+from fedchain.wiring.bench import load_data
 from fedchain.wiring.record import verify
 from fedchain.workflow.planning import local_training
 
@@ -60,7 +60,7 @@ def experiment(hidden: int, rounds: int) -> ExperimentConfig:
 def measure(hidden: int, rounds: int) -> list[Row]:
     """Return a row for the round and one for its verification; the bare loop runs between two runs of the real one."""
     config = experiment(hidden, rounds)
-    partitions = load(config.data)
+    partitions = load_data(config.data, Path())
     training = local_training(config, partitions[0].features)
     parameters = models.schema(training.model, training.model_options).parameters
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as folder:

@@ -42,9 +42,24 @@ class Home:
         return self.root / "keyrings"
 
     @property
+    def signers(self) -> Path:
+        """Where keys lie that are not below `keys`: keystores and external signers, by role."""
+        return self.root / "signers.toml"
+
+    @property
+    def erasures(self) -> Path:
+        """What was ordered to be erased, and the receipts of it."""
+        return self.root / "erasures"
+
+    @property
     def store(self) -> Path:
         """The artifacts."""
         return self.root / "store"
+
+    @property
+    def store_nodes(self) -> Path:
+        """How the nodes of `store=kubo` are reached."""
+        return self.root / "store.json"
 
     @property
     def chain(self) -> Path:

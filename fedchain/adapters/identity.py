@@ -1,16 +1,17 @@
 """Which code ran, and on which libraries: two digests that every update carries.
 
-`codeDigest` covers the source trees of `fedchain`, `clients` and `server` as installed, file by file; the configuration
-has a digest of its own, so that a sweep needs no new approval of code. `envDigest` covers requirements.lock, the exact
-pins. A wheel carries the lock inside the package, a checkout has it at its root: same bytes, same digest. Both are the
-site's own word: they say what it claims to have run.
+`codeDigest` covers the source trees of `fedchain`, `clients` and `server` as installed, file by file, and after them
+the experiment's own modules; the configuration has a digest of its own, so that a sweep needs no new approval of code.
+`envDigest` covers requirements.lock, the exact pins. A wheel carries the lock inside the package, a checkout has it at
+its root: same bytes, same digest. Both are the site's own word: they say what it claims to have run.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import fedchain
@@ -23,11 +24,14 @@ INSTALLATION: Final = Path(fedchain.__file__).resolve().parents[1]
 
 PACKAGES: Final = ("clients", "fedchain", "server")
 LOCK: Final = "requirements.lock"
+NO_SOURCES: Final[Mapping[str, bytes]] = MappingProxyType({})
 _CHECKOUT_MARK: Final = "pyproject.toml"
 
 
-def code_digest(installation: Path = INSTALLATION) -> Digest:
+def code_digest(installation: Path = INSTALLATION, own: Mapping[str, bytes] = NO_SOURCES) -> Digest:
     """Return the digest over relative path and sha256 of every source file, sorted by path.
+
+    `own` are the experiment's own source files, by path; they follow, under "own/".
 
     Raises:
         InputError: if a package is missing or unreadable.
@@ -41,6 +45,8 @@ def code_digest(installation: Path = INSTALLATION) -> Digest:
             with explained(path), path.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").digest()
             lines.append(tagged("source", content, path.relative_to(installation).as_posix().encode()))
+    for name, content in sorted(own.items(), key=lambda each: each[0].encode()):
+        lines.append(tagged("source", hashlib.sha256(content).digest(), f"own/{name}".encode()))
     return tagged("code", *lines)
 
 

@@ -26,6 +26,7 @@ _UNPINNED: Final = (
     "that this is the only history of the ledger: whoever keeps it could have rebuilt it as a whole",
     "that nothing was cut off at its end",
 )
+_RELEASES: Final = "that no later step of a model version was left out: no pinned head covers the registry of models"
 _PINNED: Final = "that the pins are independent: a pin is worth as much as its keeper (a trust file has a note on that)"
 
 
@@ -51,6 +52,8 @@ def not_proven(lineage: Lineage) -> list[str]:
     open_claims = [each.statement for each in lineage.claims if each.level is ClaimLevel.SELF_REPORTED]
     if lineage.verdict not in (Verdict.VERIFIED, Verdict.ANCHORED):
         open_claims += _UNPINNED
+    if lineage.releases:
+        open_claims.append(_RELEASES)
     return [*open_claims, _PINNED] if lineage.pinned else open_claims
 
 

@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 import fedchain
-from fedchain.cli.validate import field_paths, unknown_key, validated
+from fedchain.cli.validate import field_paths, is_option, unknown_key, validated
 from fedchain.config import ExperimentConfig
 from fedchain.core.errors import InputError
 
@@ -81,7 +81,7 @@ def _faults(text: str, choices: Mapping[str, list[str]]) -> Iterator[InputError]
         yield from _choice_faults(override, choices[key])
     elif key.startswith("hydra."):
         yield InputError(f"{key[:80]} is Hydra's own", expected="a key of the experiment", remedy=_EXAMPLE)
-    elif key not in field_paths():
+    elif key not in field_paths() and not is_option(key):
         yield unknown_key(key, tuple(choices))
 
 

@@ -7,17 +7,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from fedchain.cli import contracts
 from fedchain.cli.arguments import Verbs, add_shared, add_verb, home_of
 from fedchain.cli.exits import Exit
 from fedchain.cli.runs import ListRuns, full_run_id, recorded_runs
 from fedchain.cli.screen import Screen
 from fedchain.cli.text import short, time_text
 from fedchain.core.errors import InputError
+from fedchain.ports.roles import Role
 from fedchain.workflow.standing import HeadProof, LedgerStanding, RunStanding
 
 TEXT: Final = """\
 `fedchain ledger status` shows where the record of the home is kept and how it stands. `fedchain ledger prove RUN`
 proves the head of a run against the header of a block, so that nobody has to believe the node that was asked.
+
+Whoever runs the federation deploys its contracts, gives and takes their roles, and may pause sealing. Each of these
+says in plain words what will be signed, by which key, before anything is sent. On a terminal it asks.
 """
 STATUS: Final = """\
 Shows the ledger of the home: its kind, its chain and contracts or its log, who may seal, and where each run ends. What
@@ -61,6 +66,7 @@ def add_parser(verbs: Verbs) -> None:
             nested.add_argument("--block", metavar="HASH", help="the hash of the newest block, from elsewhere")
         if name == "export":
             nested.add_argument("file", metavar="FILE", help="a file that does not exist yet")
+    contracts.add_parsers(below)
 
 
 def show_export(home: Path, file: Path, screen: Screen, export: Export) -> Exit:
@@ -122,6 +128,12 @@ def _rows(found: LedgerStanding) -> list[tuple[str, str]]:
             ("fence", str(found.lead.fence)),
             ("paused until", time_text(until) if until else "never"),
         ]
+    if found.holders is not None:
+        rows += [
+            (role.value, ", ".join(map(_hex, holders)) or "nobody")
+            for role, holders in found.holders.items()
+            if role is not Role.AGGREGATOR
+        ]
     if found.tree_head is not None:
         rows += [
             ("log key", _hex(found.rounds_contract)),
@@ -150,6 +162,9 @@ def _document(found: LedgerStanding) -> dict[str, object]:
         "aggregator": None if lead is None else _hex(lead.aggregator),
         "fence": None if lead is None else lead.fence,
         "paused_until": None if lead is None else lead.paused_until,
+        "roles": None
+        if found.holders is None
+        else {role.value: [_hex(each) for each in holders] for role, holders in found.holders.items()},
         "tree_head": None if head is None else {"size": head.size, "root": _hex(head.root), "at": head.at},
         "runs": [
             {

@@ -11,17 +11,18 @@ from typing import Final
 from fedchain.cli import audit
 from fedchain.cli.arguments import Pins, Verbs, add_pins, add_verb, home_of, pins_of
 from fedchain.cli.exits import Exit, exit_of_verdict
+from fedchain.cli.releases import release_document, show_releases
 from fedchain.cli.screen import Screen
 from fedchain.cli.text import epsilon_number, epsilon_text, hex_id, short, time_text
 from fedchain.cli.verify import Verify, recorded_lineage
 from fedchain.core.errors import InputError
-from fedchain.core.lineage import ClaimLevel, Contribution, Lineage, LineageRound
+from fedchain.core.lineage import ClaimLevel, Contribution, Lineage, LineageRound, Release
 
 TEXT = """\
 Shows the rounds that led to a model: who contributed which dataset with which weight, what privacy was spent, what
-was rejected. The whole record is verified first, exactly as by `fedchain verify`, and every item says how strongly
-it holds. MODEL is a CID (content identifier: the hash of the model's bytes) or a model digest; without it, the
-newest model is shown.
+was rejected, and, where the model is a registered version, its state and who approved it until when. The whole record
+is verified first, exactly as by `fedchain verify`, and every item says how strongly it holds. MODEL is a CID (content
+identifier: the hash of the model's bytes) or a model digest; without it, the newest model is shown.
 
 exit codes: as of `fedchain verify`
 """
@@ -35,6 +36,8 @@ CLAIMS: Final = {
     "rejections": "rejection",
     "donated rows": "validation",
     "withdrawn datasets": "registry",
+    "release states": "release",
+    "approvals": "approval",
 }
 """Which claim of the verifier stands behind each item. Lifetime totals are recomputed at the end of each run only."""
 
@@ -67,7 +70,8 @@ def lineage(options: LineageOptions, screen: Screen, check: Verify) -> Exit:
     if screen.as_json:
         levels = {item: level_of(found, item, rounds) for item in CLAIMS}
         shown = {"levels": levels, "lineage": [_round(each) for each in rounds]}
-        screen.document({**audit.document(found), "model": _model(rounds), **shown})
+        releases = [release_document(each) for each in releases_of(found, rounds)]
+        screen.document({**audit.document(found), "model": _model(rounds), **shown, "releases": releases})
     else:
         _show(screen, found, rounds)
         audit.show_findings(screen, found)
@@ -123,10 +127,17 @@ def _show(screen: Screen, found: Lineage, rounds: Sequence[LineageRound]) -> Non
         screen.table(
             f"{_title('Donated rows', found, rounds, ('donated rows',))}: {DONATED}", ["client", "rows"], donated
         )
+    show_releases(screen, releases_of(found, rounds), _title("Releases", found, rounds, ("release states",)))
     _show_taints(screen, found, rounds)
     rejected = [[str(each.round), reason] for each in rounds for reason in each.rejections]
     if rejected:
         screen.table(_title("Rejected replies", found, rounds, ("rejections",)), ["round", "reason"], rejected)
+
+
+def releases_of(found: Lineage, rounds: Sequence[LineageRound]) -> list[Release]:
+    """Return the versions of the model that the last of the rounds holds."""
+    digest = rounds[-1].model_digest if rounds else ""
+    return [each for each in found.releases if each.model == digest]
 
 
 def _show_taints(screen: Screen, found: Lineage, rounds: Sequence[LineageRound]) -> None:

@@ -66,12 +66,16 @@ class Shipped:
 
 VERBS: Final[tuple[Verb, ...]] = (
     Shipped("run", "run an experiment end to end"),
+    Shipped("new", "write an experiment of your own to start from"),
     Shipped("runs", "list the runs of a home, compare two"),
     Shipped("verify", "re-derive and check what is recorded"),
     Shipped("lineage", "show how a model came to be"),
     Shipped("rewards", "show what was earned, and have it paid"),
     Shipped("registry", "show who may take part, and change a site's entry"),
     Shipped("model", "approve models, and show their versions"),
+    Shipped("erase", "destroy the keys of a round's updates"),
+    Shipped("keys", "show, make, back up and restore secret keys"),
+    Shipped("challenge", "hold people to what they signed"),
     Shipped("ledger", "show where the record is kept, prove a head"),
     Shipped("store", "move, check and keep house among the artifacts"),
     Shipped("audit", "hold the evidence of a model, release it", "holds"),
@@ -138,7 +142,7 @@ def _parsed(arguments: Sequence[str], verbs: Sequence[Verb]) -> argparse.Namespa
     """Parse; overrides may stand before and after flags, which argparse alone cannot do."""
     wanted = next((each for each in arguments if not each.startswith("-")), "")
     options, rest = parser(verbs, wanted).parse_known_args(arguments)
-    if rest and (options.verb != "run" or any(each.startswith("-") for each in rest)):
+    if rest and (not hasattr(options, "overrides") or any(each.startswith("-") for each in rest)):
         wrong = next((each for each in rest if each.startswith("-")), rest[0])
         raise InputError(f"unknown argument {wrong[:80]}", remedy=f"see `fedchain {options.verb} --help`")
     if rest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO, TypeAlias
@@ -39,15 +40,30 @@ def announcer(screen: Screen, answers: TextIO | None) -> Announce:
     def announce(orders: Sequence[Order]) -> None:
         for each in orders:
             screen.note(f"about to sign with {each.site}'s admin key {hex32(each.key)}, {_sender(each)}: {words(each)}")
-        if answers is None:
-            return
-        screen.err.write("Sign and send? [y/N] ")
-        screen.err.flush()
-        answer = answers.readline().strip()
-        if answer.lower() not in ("y", "yes"):
-            raise InputError("nothing was signed", expected="y", got=repr(answer)[:20], remedy="repeat it to go on")
+        confirm(screen, answers)
 
     return announce
+
+
+def terminal(screen: Screen, *, is_sure: bool) -> TextIO | None:
+    """Return where answers come from, None where nobody is to be asked: no terminal, `--json` or `--yes`."""
+    asks = not (is_sure or screen.as_json) and sys.stdin.isatty() and screen.err.isatty()
+    return sys.stdin if asks else None
+
+
+def confirm(screen: Screen, answers: TextIO | None) -> None:
+    """Ask whether what was told shall be signed and sent, where there is somebody to ask.
+
+    Raises:
+        InputError: if the answer is not yes.
+    """
+    if answers is None:
+        return
+    screen.err.write("Sign and send? [y/N] ")
+    screen.err.flush()
+    answer = answers.readline().strip()
+    if answer.lower() not in ("y", "yes"):
+        raise InputError("nothing was signed", expected="y", got=repr(answer)[:20], remedy="repeat it to go on")
 
 
 def words(order: Order) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from fedchain.cli.arguments import Verbs, add_shared, add_verb, home_of
 from fedchain.cli.exits import Exit
-from fedchain.cli.orders import Do, act, announcer
+from fedchain.cli.orders import Do, act, announcer, terminal
 from fedchain.cli.screen import Screen
 from fedchain.cli.text import delta_text, epsilon_number, epsilon_text, short, time_text
 from fedchain.core.digest import hex32
@@ -216,8 +215,7 @@ def _handler_of(name: str) -> Callable[[argparse.Namespace, Screen], Exit]:
 
 
 def _request(options: argparse.Namespace, screen: Screen) -> Request:
-    asks = not (options.yes or screen.as_json) and sys.stdin.isatty() and screen.err.isatty()
-    announce = announcer(screen, sys.stdin if asks else None)
+    announce = announcer(screen, terminal(screen, is_sure=options.yes))
     return Request(options.site, announce, options.direct, _dataset(getattr(options, "dataset", None)))
 
 

@@ -18,7 +18,7 @@ from typing import Final, cast
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from fedchain.config import ExperimentConfig, LedgerConfig
+from fedchain.config import ExperimentConfig, LedgerConfig, StoreConfig, decimal_text
 from fedchain.core.errors import InputError
 
 _EXPECTED: Final = {
@@ -36,7 +36,10 @@ _RANGES: Final = {
 }
 _REMEDIES: Final = {"privacy.epsilon": "to train without privacy choose privacy=off"}
 _ENDPOINT: Final = re.compile("https?://[^/@]+(/|$)")
+_MULTIADDR: Final = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/[0-9A-Za-z.:_-]+/tcp/[0-9]{1,5}(/https?)?")
 _ADDRESS: Final = re.compile("0x[0-9a-fA-F]{40}")
+_OPEN_GROUPS: Final = ("data", "model")
+"""Groups with options that only code of one's own knows."""
 _LARGEST_SEED: Final = 2**53
 
 
@@ -48,7 +51,7 @@ def validated(resolved: Mapping[str, object]) -> ExperimentConfig:
     """
     errors = [unknown_key(path) for path in _leaves(resolved) if path not in field_paths()]
     try:
-        config = TypeAdapter(ExperimentConfig).validate_json(json.dumps(resolved), strict=True)
+        config = TypeAdapter(ExperimentConfig).validate_json(json.dumps(_with_texts(resolved)), strict=True)
     except ValidationError as error:
         errors += [_explained(each) for each in error.errors()]
         raise ExceptionGroup("the configuration", errors) from error
@@ -58,10 +61,33 @@ def validated(resolved: Mapping[str, object]) -> ExperimentConfig:
     return config
 
 
+def _with_texts(resolved: Mapping[str, object]) -> dict[str, object]:
+    """Return the configuration with each option of one's own as text, as the record has it."""
+    groups = dict(resolved)
+    for name in _OPEN_GROUPS:
+        group = groups.get(name)
+        if isinstance(group, dict) and isinstance(group.get("options"), dict):
+            texts = {option: _option_text(value) for option, value in group["options"].items()}
+            groups[name] = {**group, "options": texts}
+    return groups
+
+
+def _option_text(value: object) -> object:
+    if isinstance(value, bool) or value is None:
+        return json.dumps(value)
+    return decimal_text(value) if isinstance(value, float) else str(value) if isinstance(value, int) else value
+
+
 @cache
 def field_paths() -> tuple[str, ...]:
     """Return every key of the configuration, dotted, in the order of the dataclasses."""
     return tuple(_paths(ExperimentConfig, ""))
+
+
+def is_option(key: str) -> bool:
+    """Whether a key is an option of one's own: whatever data or a model of one's own takes."""
+    group, _, name = key.partition(".options.")
+    return group in _OPEN_GROUPS and bool(name) and "." not in name
 
 
 def unknown_key(path: str, groups: Iterable[str] = ()) -> InputError:
@@ -122,12 +148,12 @@ def _explained(error: ErrorDetails) -> InputError:
 
 def _contradictions(config: ExperimentConfig) -> list[InputError]:
     """What no single field can say."""
-    errors: list[InputError] = []
+    errors = list(_own_contradictions(config))
     if (config.model.name == "mlp") != (config.model.hidden > 0):
         errors.append(
             InputError(
                 "model.hidden",
-                expected="at least 1 for mlp, 0 for logistic",
+                expected="at least 1 for mlp, 0 for others",
                 got=f"{config.model.hidden} for {config.model.name}",
                 remedy="choose model=mlp" if config.model.hidden else "choose model=logistic",
             )
@@ -141,6 +167,7 @@ def _contradictions(config: ExperimentConfig) -> list[InputError]:
             )
         )
     errors += _node_contradictions(config.ledger)
+    errors += _store_contradictions(config.store)
     token = config.rewards.token
     is_token = config.rewards.asset == "erc20"
     if is_token != (token is not None) or (token is not None and not _ADDRESS.fullmatch(token)):
@@ -151,6 +178,29 @@ def _contradictions(config: ExperimentConfig) -> list[InputError]:
         expected = "null, or a seed from 0 to 2^53 - 1"
         errors.append(InputError("simulation.shuffle_replies", expected=expected, got=shuffle))
     return errors
+
+
+def _own_contradictions(config: ExperimentConfig) -> Iterator[InputError]:
+    """What names code of one's own belongs to the choice "custom", and a model of one's own cannot be scored."""
+    own: tuple[tuple[str, str, str | None, bool], ...] = (
+        ("model", config.model.name, config.model.target, bool(config.model.options or config.model.frozen)),
+        ("data", config.data.name, config.data.target, bool(config.data.options)),
+    )
+    for group, name, target, has_more in own:
+        if (name == "custom") != (target is not None) or (has_more and target is None):
+            expected, got = "module:name for custom, and nothing of one's own else", f"{_short(target)} for {name}"
+            yield InputError(
+                f"{group}.target", expected=expected, got=got, remedy=f"choose {group}.name=custom with it"
+            )
+    if config.rewards.mode == "donated" and (config.model.name == "custom" or config.model.task != "binary"):
+        yield InputError(
+            "rewards need a model that can be scored in integers",
+            expected="logistic or mlp with model.task=binary", got=f"{config.model.name}, {config.model.task}",
+            remedy="choose rewards=off",
+        )  # fmt: skip
+    odd = next((name for name in (*config.model.frozen, *config.model.options) if not name or "," in name), None)
+    if odd is not None:
+        yield InputError("names in model.frozen and model.options", expected="no comma, not empty", got=_short(odd))
 
 
 def _node_contradictions(ledger: LedgerConfig) -> Iterator[InputError]:
@@ -173,6 +223,29 @@ def _node_contradictions(ledger: LedgerConfig) -> Iterator[InputError]:
     if node.max_tip_gwei > node.max_fee_gwei:
         expected = f"at most the {node.max_fee_gwei} of ledger.node.max_fee_gwei"
         yield InputError("ledger.node.max_tip_gwei", expected=expected, got=node.max_tip_gwei)
+
+
+def _store_contradictions(store: StoreConfig) -> Iterator[InputError]:
+    nodes = store.nodes
+    if (store.name == "kubo") != (nodes is not None):
+        got = f"{'null' if nodes is None else 'a group of keys'} for {store.name}"
+        yield InputError("store.nodes", expected="its keys for kubo, else null", got=got, remedy="choose store=kubo")
+    if nodes is None:
+        return
+    others = [each for each in nodes.addresses if not _MULTIADDR.fullmatch(each)]
+    if others:
+        expected = "/ip4/127.0.0.1/tcp/5001/http, or /dns/HOST/tcp/PORT/https"
+        yield InputError("store.nodes.addresses", expected=expected, got=_short(others[0]))
+    most = len(set(nodes.addresses)) + nodes.keep_local
+    if len(set(nodes.addresses)) < len(nodes.addresses) or nodes.quorum > most:
+        expected, got = (
+            "at most the number of different nodes, the home included if it keeps",
+            f"{nodes.quorum} of {most}",
+        )
+        yield InputError("store.nodes.quorum", expected=expected, got=got)
+    if len(nodes.authorization_files) not in {0, len(nodes.addresses)}:
+        expected = f"none, or one for each of the {len(nodes.addresses)} addresses"
+        yield InputError("store.nodes.authorization_files", expected=expected, got=len(nodes.authorization_files))
 
 
 def _number(value: float) -> str:

@@ -101,6 +101,48 @@ class LineageRound:
 
 
 @dataclass(frozen=True, slots=True)
+class CountedVote:
+    """A reviewer's vote whose signature was checked; times in seconds. `sentence` is what it saw, empty if unknown."""
+
+    reviewer: str
+    organisation: str
+    role: str
+    signed_at: int
+    valid_until: int
+    evidence: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What reviewers decided about a version at a second: signed by them, or anchored only where no vote is shown."""
+
+    decision: str
+    at: int
+    transaction: str
+    level: ClaimLevel
+    votes: tuple[CountedVote, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A version of a model in the state that the replay of its steps leads to, since a second, approved until another.
+
+    `parents` are version ids, of an import a digest.
+    """
+
+    version: str
+    model: str
+    round_hash: str
+    organisation: str
+    parents: tuple[str, ...]
+    state: str
+    since: int
+    approved_until: int
+    rulings: tuple[Ruling, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Lineage:
     """What the verifier re-derived from the record."""
 
@@ -109,3 +151,4 @@ class Lineage:
     claims: tuple[Claim, ...]
     findings: tuple[Finding, ...]
     pinned: tuple[str, ...]
+    releases: tuple[Release, ...] = ()

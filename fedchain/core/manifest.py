@@ -12,7 +12,7 @@ from fedchain.core import document
 from fedchain.core.digest import Digest, tagged
 from fedchain.core.task import LocalTraining, UpdateHeader
 
-RUN_FORMAT: Final = "fedchain/run/2"
+RUN_FORMAT: Final = "fedchain/run/3"
 ROUND_FORMAT: Final = "fedchain/round/1"
 CID_PROFILE: Final = "unixfs-v1-2025"
 

@@ -10,7 +10,7 @@ from typing import Final
 from eth_hash.auto import keccak
 
 from fedchain.core.abi import words
-from fedchain.core.digest import Digest, tagged
+from fedchain.core.digest import Digest, hex32, tagged
 from fedchain.core.eip712 import Domain
 from fedchain.core.merkle import MerkleTree, leaf_hash
 from fedchain.core.record import RoundLink
@@ -59,6 +59,39 @@ class Decision(enum.IntEnum):
     SEND_BACK = 2
     SUSPEND = 3
     REVOKE = 4
+
+
+S: Final = VersionState
+LIVE: Final = tuple(each for each in S if each not in (S.UNKNOWN, S.REVOKED))
+MOVED_FROM: Final[Mapping[VersionState, tuple[VersionState, ...]]] = {
+    S.DRAFT: (S.CANDIDATE,),
+    S.CANDIDATE: (S.DRAFT, S.IN_REVIEW),
+    S.IN_REVIEW: (S.CANDIDATE,),
+    S.DEPLOYED: (S.APPROVED,),
+    S.SUSPENDED: (S.APPROVED, S.DEPLOYED),
+    S.SUPERSEDED: (S.APPROVED, S.DEPLOYED),
+    S.REVOKED: LIVE,
+}
+"""From where its organisation may move a version to each state."""
+DECIDED_FROM: Final[Mapping[Decision, tuple[VersionState, ...]]] = {
+    Decision.APPROVE: (S.IN_REVIEW, S.SUSPENDED),
+    Decision.SEND_BACK: (S.IN_REVIEW,),
+    Decision.SUSPEND: (S.APPROVED, S.DEPLOYED),
+    Decision.REVOKE: LIVE,
+}
+"""In which states reviewers may decide this."""
+DECIDED_TO: Final[Mapping[Decision, VersionState]] = {
+    Decision.APPROVE: S.APPROVED,
+    Decision.SEND_BACK: S.CANDIDATE,
+    Decision.SUSPEND: S.SUSPENDED,
+    Decision.REVOKE: S.REVOKED,
+}
+DOES: Final[Mapping[Decision, str]] = {
+    Decision.APPROVE: "approve",
+    Decision.SEND_BACK: "send back",
+    Decision.SUSPEND: "suspend",
+    Decision.REVOKE: "revoke for good",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +205,22 @@ def dataset_leaf(dataset: bytes) -> Digest:
 def datasets_tree(datasets: Iterable[bytes]) -> MerkleTree:
     """Return the tree of the datasets that a version was trained on."""
     return MerkleTree.of([dataset_leaf(each) for each in set(datasets)])
+
+
+def approval_words(name: bytes, decision: Decision) -> str:
+    """Return what a reviewer does with a vote for a decision."""
+    return f"{DOES[decision]} version {hex32(name)}"
+
+
+def disposition_words(name: bytes, dataset: bytes) -> str:
+    """Return what a reviewer does with a vote about a withdrawn dataset."""
+    return f"let version {hex32(name)} be reviewed again although consent for dataset {hex32(dataset)} was withdrawn"
+
+
+def vote_sentence(words: str, role: str, evidence: bytes) -> str:
+    """Return the sentence that a reviewer sees before it signs; `meaning` is its digest."""
+    report = f"on the report 0x{evidence.hex()}" if any(evidence) else "on no report"
+    return f"{words}, as {role} reviewer, {report}"
 
 
 def meaning_of(sentence: str) -> Digest:

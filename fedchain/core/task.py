@@ -16,7 +16,7 @@ from fedchain.core.record import UpdateLeaf
 class LocalTraining:
     """How every site trains in every round of a run; decimal strings stand for reals.
 
-    Without privacy `epsilon` is "off"; then `max_grad_norm` and `delta_e12` mean nothing.
+    Without privacy `epsilon` is "off"; then `max_grad_norm` and `delta_e12` mean nothing. `task` chooses the loss.
     """
 
     model: str
@@ -29,6 +29,7 @@ class LocalTraining:
     max_grad_norm: str
     rounds: int
     seed: int
+    task: str = "binary"
 
     def digest(self) -> Digest:
         """Return the digest of this document."""

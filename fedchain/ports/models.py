@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from fedchain.core.eip712 import Domain
 from fedchain.core.messages import CancelApprovals, MoveVersion, RegisterReviewer, RevokeReviewer
@@ -73,6 +73,76 @@ class Reviewer:
     least_nonce: int
 
 
+@dataclass(frozen=True, slots=True)
+class VersionSubmitted:
+    """A version was added; the signature is its organisation's, empty where that sent the transaction itself."""
+
+    version_id: bytes
+    version: Version
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class VersionMoved:
+    """Its organisation moved a version; an empty signature as above."""
+
+    version_id: bytes
+    before: VersionState
+    after: VersionState
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class VersionDecided:
+    """Reviewers decided; `votes` is None where the transaction does not show them (a contract relayed them)."""
+
+    version_id: bytes
+    decision: Decision
+    after: VersionState
+    approved_until: int
+    votes: tuple[Vote, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionTainted:
+    """A version descends from `ancestor`, which was trained on a withdrawn dataset."""
+
+    version_id: bytes
+    dataset: bytes
+    ancestor: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class VersionDisposed:
+    """Reviewers decided about a withdrawn dataset; `votes` as in VersionDecided."""
+
+    version_id: bytes
+    dataset: bytes
+    votes: tuple[Vote, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewerChanged:
+    """An organisation named or dismissed its reviewer, or that took back votes; an empty signature as above."""
+
+    message: RegisterReviewer | RevokeReviewer | CancelApprovals
+    signature: bytes
+
+
+ReleaseStep: TypeAlias = (
+    VersionSubmitted | VersionMoved | VersionDecided | VersionTainted | VersionDisposed | ReviewerChanged
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseEvent:
+    """A step as recorded at a block time (seconds)."""
+
+    step: ReleaseStep
+    at: int
+    transaction: bytes
+
+
 class ModelRegistry(Protocol):
     """Reads are of confirmed state; writes return the transaction's hash when confirmed.
 
@@ -82,6 +152,10 @@ class ModelRegistry(Protocol):
 
     def identity(self) -> ReleaseIdentity:
         """Return chain, address and terms."""
+        ...
+
+    def events(self) -> Sequence[ReleaseEvent]:
+        """Return every step that was ever recorded, in ledger order."""
         ...
 
     def versions(self) -> Sequence[RecordedVersion]:

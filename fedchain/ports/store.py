@@ -7,7 +7,8 @@ keys of an encrypted artifact first: other copies of it may be out of this store
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from fedchain.core.cid import BytesLike, Cid
@@ -62,3 +63,23 @@ class ArtifactStore(Protocol):
         artifacts keep the chunks that they share with it.
         """
         ...
+
+
+class AuditedStore(ArtifactStore, Protocol):
+    """A store that can be asked for one piece, to see whether it still has what it says."""
+
+    def chunk(self, cid: Cid, choose: Callable[[int], int]) -> bytes:
+        """Return one chunk, verified: the one that `choose` names, from 0, when it is told how many there are.
+
+        Raises the errors of `get`.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One of several stores that keep the same artifacts; one that is not written to is asked where the others fail."""
+
+    name: str
+    store: AuditedStore
+    is_written: bool

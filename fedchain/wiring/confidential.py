@@ -52,7 +52,7 @@ def open_confidential(home: Home, config: EncryptionConfig) -> Confidential:
     if config.mode == "off":
         return Confidential(replace(open_artifacts(home, "aggregator"), writing=None), PlainReader(inner), home, None)
     for each in HOLDERS:
-        make_secret(home.keys, _role(each), SIMULATED, SystemEntropy())
+        make_secret(home.keys, role_of(each), SIMULATED, SystemEntropy())
     store = open_artifacts(home, "aggregator")
     if store.opener is None or store.writing is None:
         raise AssertionError("the readers' keys were made above")
@@ -88,9 +88,10 @@ def site_ring(home: Home, site: str) -> KeyRing:
 
 
 def _opener(home: Home, holder: Holder) -> Opener | None:
-    path = key_path(home.keys, _role(holder), SIMULATED)
+    path = key_path(home.keys, role_of(holder), SIMULATED)
     return Opener.of(read_secret(path)) if path.exists() else None
 
 
-def _role(holder: Holder) -> str:
+def role_of(holder: Holder) -> str:
+    """Return the folder of a group's reading key."""
     return f"{holder}-reader"

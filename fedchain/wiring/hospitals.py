@@ -7,21 +7,19 @@ done here for the report and labelled so.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from fedchain.adapters.datasets.heart import load_heart
-from fedchain.adapters.datasets.partition import Partition
+from fedchain.adapters.datasets.partition import Floats, Partition
 from fedchain.adapters.home import Home
-from fedchain.adapters.keys import make_signer
+from fedchain.adapters.keys import make_device, make_signer
 from fedchain.adapters.site_database import SiteDatabase
 from fedchain.adapters.system import SystemClock, SystemEntropy
 from fedchain.adapters.training.accounting import PrvAccountant
-from fedchain.adapters.training.evaluation import Metrics, evaluate, predict
+from fedchain.adapters.training.evaluation import measures, predict
+from fedchain.adapters.training.modules import NO_MAKERS, Maker, Makers
 from fedchain.adapters.training.trainer import TorchTrainer
-from fedchain.config import DataConfig
 from fedchain.core.digest import commitment
 from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.task import LocalTraining
@@ -33,6 +31,7 @@ from fedchain.workflow.enrolment import Applicant
 from fedchain.workflow.planning import Donation
 from fedchain.workflow.site import Site, SiteDataset
 
+RANKING = frozenset({"auroc", "auprc"})
 MIN_OF_A_CLASS = 5
 """Held-out rows of the rarer class below which a ranking metric is not reported."""
 
@@ -47,27 +46,27 @@ class Hospital:
     database: SiteDatabase
 
 
-def load(data: DataConfig) -> tuple[Partition, ...]:
-    """Return the partitions that a configuration names, one a hospital.
-
-    Raises:
-        InputError: if a file is missing or altered, or the split is unknown.
-    """
-    return load_heart(None if data.directory is None else Path(data.directory), data.split)
-
-
 def dataset_of(partition: Partition, state: SiteDatabase) -> bytes:
     """Return the dataset's salted commitment; the salt is made at first use and stays in the site's state."""
     return commitment("dataset-commit", state.salt(partition.card.name), partition.card.digest())
 
 
-def admit(
-    partition: Partition, home: Home, identity: LedgerIdentity, aggregator: bytes, payloads: PayloadWriter
-) -> Hospital:
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What every site of a home meets: the ledger, the aggregator, and the models of one's own that it may train."""
+
+    home: Home
+    identity: LedgerIdentity
+    aggregator: bytes
+    makers: Makers = field(default_factory=dict[str, Maker])
+
+
+def admit(partition: Partition, to: Admission, payloads: PayloadWriter) -> Hospital:
     """Return a hospital with its keys and state, made at first use."""
+    home, identity = to.home, to.identity
     entropy = SystemEntropy()
     admin = make_signer(home.keys, "site", partition.name, entropy)
-    device = make_signer(home.keys, "device", partition.name, entropy)
+    device = make_device(home.keys, partition.name, entropy)
     state = SiteDatabase(home.site(partition.name) / "site.sqlite")
     dataset = dataset_of(partition, state)
     applicant = Applicant(
@@ -83,8 +82,10 @@ def admit(
         name=partition.name,
         domain=identity.rounds,
         federation=identity.federation,
-        aggregator=aggregator,
-        dataset=SiteDataset(dataset, partition.policy, partition.card.nominal_size, TorchTrainer(partition)),
+        aggregator=to.aggregator,
+        dataset=SiteDataset(
+            dataset, partition.policy, partition.card.nominal_size, TorchTrainer(partition, makers=to.makers)
+        ),
         device=device,
         state=state,
         accountant=PrvAccountant(),
@@ -107,26 +108,25 @@ def donations_of(hospitals: Sequence[Hospital]) -> tuple[Donation, ...]:
     )
 
 
-def metrics_of(model: bytes, training: LocalTraining, hospitals: Sequence[Hospital]) -> dict[str, dict[str, float]]:
+def metrics_of(
+    model: bytes, training: LocalTraining, hospitals: Sequence[Hospital], makers: Makers = NO_MAKERS
+) -> dict[str, dict[str, float]]:
     """Evaluate a model on every hospital's held-out rows, and on all of them together: a simulation only can."""
     tensors = FixedPoint().dequantise(decode(model))
-    partitions = [each.partition for each in hospitals]
-    logits = [predict(training.model, training.model_options, tensors, each.test_x) for each in partitions]
+    held = [each.partition for each in hospitals if len(each.partition.test_y)]
+    if not held:
+        return {}
+    outputs = [predict(training.model, training.model_options, tensors, each.test_x, makers) for each in held]
     metrics = {
-        each.name: _plain(evaluate(scores, each.test_y), each) for each, scores in zip(partitions, logits, strict=True)
+        each.name: _plain(measures(training.task, some, each.test_y), each.test_y)
+        for each, some in zip(held, outputs, strict=True)
     }
-    labels = np.concatenate([each.test_y for each in partitions])
-    return metrics | {"overall": _plain(evaluate(np.concatenate(logits), labels), None)}
+    labels = np.concatenate([each.test_y for each in held])
+    return metrics | {"overall": measures(training.task, np.concatenate(outputs), labels)}
 
 
-def _plain(metrics: Metrics, partition: Partition | None) -> dict[str, float]:
+def _plain(metrics: dict[str, float], labels: Floats) -> dict[str, float]:
     """Return the metrics that mean something: a ranking needs a few rows of either class."""
-    plain = {"rows": float(metrics.rows), "accuracy": metrics.accuracy}
-    rarer = MIN_OF_A_CLASS if partition is None else min(_positives(partition), metrics.rows - _positives(partition))
-    if metrics.auroc is not None and metrics.auprc is not None and rarer >= MIN_OF_A_CLASS:
-        plain |= {"auroc": metrics.auroc, "auprc": metrics.auprc}
-    return plain
-
-
-def _positives(partition: Partition) -> int:
-    return int((partition.test_y > 0).sum())
+    positives = int((labels > 0).sum())
+    is_ranked = min(positives, len(labels) - positives) >= MIN_OF_A_CLASS
+    return {name: value for name, value in metrics.items() if is_ranked or name not in RANKING}

@@ -16,11 +16,11 @@ from fedchain.adapters.evm.funding import Payer, check_funds
 from fedchain.adapters.evm.models import EvmModelRegistry, check_models, deploy_models
 from fedchain.adapters.files import explained, replace_file
 from fedchain.adapters.home import Home
-from fedchain.adapters.keys import FileSigner
 from fedchain.core import document
 from fedchain.ports.clock import Clock
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.ports.models import ModelRegistry, ReleaseIdentity, ReleaseTerms
+from fedchain.ports.signer import Signer
 from fedchain.wiring.home_chain import clock_of, read_home_chain, written_home_chain
 
 ROLES: Final = {1: "clinical", 2: "quality"}
@@ -55,7 +55,7 @@ def read_models(home: Home) -> Iterator[OpenModels | None]:
 
 
 @contextmanager
-def written_models(home: Home, ledger: LedgerIdentity, operator: FileSigner) -> Iterator[OpenModels]:
+def written_models(home: Home, ledger: LedgerIdentity, operator: Signer) -> Iterator[OpenModels]:
     """Open the home's registry of models for writing as the operator; deploy it where it is missing.
 
     Raises:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from fedchain.adapters.evm.chain import Genesis
 from fedchain.adapters.evm.deployment import Terms, check_identity, deploy, embedded_node
@@ -17,35 +17,39 @@ from fedchain.adapters.evm.funding import Payer, check_funds
 from fedchain.adapters.evm.ledger import EvmLedger, EvmRegistry
 from fedchain.adapters.evm.node import Node
 from fedchain.adapters.evm.opening import open_chain, read_chain
-from fedchain.adapters.files import explained, make_folder, replace_file
+from fedchain.adapters.files import make_folder
 from fedchain.adapters.home import Home
-from fedchain.adapters.keys import FileSigner, make_signer
+from fedchain.adapters.keys import make_signer
 from fedchain.adapters.log.entries import terms_of
 from fedchain.adapters.log.file import LogReader, LogWriter, create_log
 from fedchain.adapters.log.ledger import LogLedger, LogRegistry
 from fedchain.adapters.log.state import CHAIN_ID as NO_CHAIN
 from fedchain.adapters.system import SystemClock, SystemEntropy
 from fedchain.config import LedgerConfig
-from fedchain.core import document
 from fedchain.core.digest import tagged
 from fedchain.core.errors import InputError
 from fedchain.ports.ledger import Ledger, LedgerIdentity, Registry
+from fedchain.ports.signer import Signer
+from fedchain.wiring.ledger_mark import Kind, check_kind, mark_of, note_ledger, required_mark
 from fedchain.wiring.nodes import node_config, read_node, written_node
+from fedchain.wiring.signers import ROLES, external_signers
 
-_MARK_FORMAT: Final = "fedchain/ledger/1"
-_DEPLOYMENT_GAS: Final = 6_000_000
+DEPLOYMENT_GAS: Final = 6_000_000
 _ENROLMENT_GAS: Final = 2_000_000
 _SEALING_GAS: Final = 300_000
-Kind: TypeAlias = Literal["embedded", "log", "rpc"]
 
 
 @dataclass(frozen=True, slots=True)
 class Parties:
     """The keys of a simulated federation's operators."""
 
-    deployer: FileSigner
-    operator: FileSigner
-    aggregator: FileSigner
+    deployer: Signer
+    operator: Signer
+    aggregator: Signer
+
+    def addresses(self) -> tuple[bytes, ...]:
+        """Return the addresses of all."""
+        return self.deployer.address, self.operator.address, self.aggregator.address
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +62,14 @@ class Record:
     """Returns when all that was sent stands on the ledger; what fell out is sent again."""
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerMark:
-    """What the home remembers of its ledger."""
-
-    format: str
-    kind: Kind
-    identity: LedgerIdentity
-
-
 def parties_of(home: Home) -> Parties:
-    """Return the operators' keys, made at first use."""
-    entropy = SystemEntropy()
-    return Parties(
-        *(make_signer(home.keys, role, "simulated", entropy) for role in ("deployer", "operator", "aggregator"))
-    )
+    """Return the operators' keys: those that the home says lie elsewhere, else files of the home, made at first use.
+
+    Raises:
+        InputError: if a key cannot be read or made.
+    """
+    elsewhere, entropy = external_signers(home), SystemEntropy()
+    return Parties(*(elsewhere.get(role) or make_signer(home.keys, role, "simulated", entropy) for role in ROLES))
 
 
 @contextmanager
@@ -82,11 +79,9 @@ def written_ledger(home: Home, parties: Parties, config: LedgerConfig) -> Iterat
     Raises:
         InputError: if the home has a ledger of another kind or chain, or it is locked or damaged.
     """
-    _check_kind(home, config.name)
+    check_kind(home, config.name)
     with _written(home, parties, config) as record:
-        mark = document.to_bytes(LedgerMark(_MARK_FORMAT, config.name, record.ledger.identity()))
-        if not home.ledger.exists() or home.ledger.read_bytes() != mark:
-            replace_file(home.ledger, mark)
+        note_ledger(home, config.name, record.ledger.identity())
         yield record
 
 
@@ -98,7 +93,7 @@ def read_ledger(home: Home) -> Iterator[Ledger]:
         InputError: if there is none, or it is not the one that the home names.
         IntegrityError: if it is damaged.
     """
-    mark = _required(home)
+    mark = required_mark(home)
     reading = {"embedded": _read_chain, "log": _read_log, "rpc": _read_rpc}[mark.kind]
     with reading(home, mark.identity) as ledger:
         yield ledger
@@ -110,7 +105,7 @@ def kind_of(home: Home) -> Kind:
     Raises:
         InputError: if there is none.
     """
-    return _required(home).kind
+    return required_mark(home).kind
 
 
 def config_of(home: Home) -> LedgerConfig:
@@ -119,17 +114,8 @@ def config_of(home: Home) -> LedgerConfig:
     Raises:
         InputError: if there is none.
     """
-    mark = _required(home)
+    mark = required_mark(home)
     return LedgerConfig(mark.kind, mark.identity.chain_id, node_config(home) if mark.kind == "rpc" else None)
-
-
-def _required(home: Home) -> LedgerMark:
-    mark = _mark(home)
-    if mark is None:
-        raise InputError(
-            "this home has no ledger yet", expected=home.ledger, got="no such file", remedy="run an experiment"
-        )
-    return mark
 
 
 def _written(home: Home, parties: Parties, config: LedgerConfig) -> AbstractContextManager[Record]:
@@ -145,11 +131,10 @@ def _written(home: Home, parties: Parties, config: LedgerConfig) -> AbstractCont
 @contextmanager
 def _written_chain(home: Home, parties: Parties, chain_id: int) -> Iterator[Record]:
     clock = SystemClock()
-    funded = (parties.deployer.address, parties.operator.address, parties.aggregator.address)
     make_folder(home.chain.parent)
-    with closing(open_chain(home.chain, Genesis(chain_id, clock.now(), funded), clock)) as chain:
+    with closing(open_chain(home.chain, Genesis(chain_id, clock.now(), parties.addresses()), clock)) as chain:
         node = embedded_node(chain)
-        identity = deploy(node, parties.deployer, _terms(chain_id, parties))
+        identity = deploy(node, parties.deployer, federation_terms(chain_id, parties))
         ledger, registry = EvmLedger(node, identity, parties.aggregator), EvmRegistry(node, identity, parties.operator)
         yield Record(ledger, registry, nothing_is_left)
 
@@ -197,7 +182,7 @@ def _written_rpc(home: Home, parties: Parties, config: LedgerConfig) -> Iterator
 
 def _deployed(home: Home, node: Node, parties: Parties) -> LedgerIdentity:
     """Return the contracts that the home names, or put them on the chain where it names none yet."""
-    mark = _mark(home)
+    mark = mark_of(home)
     payers = [
         Payer("operator", parties.operator.address, _ENROLMENT_GAS if mark is None else _SEALING_GAS),
         Payer("aggregator", parties.aggregator.address, _SEALING_GAS),
@@ -207,9 +192,9 @@ def _deployed(home: Home, node: Node, parties: Parties) -> LedgerIdentity:
         check_funds(node, payers)
         return mark.identity
     if node.nonce(parties.deployer.address) < 2:
-        payers.insert(0, Payer("deployer", parties.deployer.address, _DEPLOYMENT_GAS))
+        payers.insert(0, Payer("deployer", parties.deployer.address, DEPLOYMENT_GAS))
     check_funds(node, payers)
-    return deploy(node, parties.deployer, _terms(node.chain_id(), parties))
+    return deploy(node, parties.deployer, federation_terms(node.chain_id(), parties))
 
 
 @contextmanager
@@ -223,7 +208,8 @@ def nothing_is_left() -> None:
     """What this ledger has acknowledged does not fall out of it."""
 
 
-def _terms(chain_id: int, parties: Parties) -> Terms:
+def federation_terms(chain_id: int, parties: Parties) -> Terms:
+    """Return whom the contracts of a home serve."""
     return Terms(
         federation=_federation(chain_id, parties.deployer),
         operator=parties.operator.address,
@@ -232,30 +218,8 @@ def _terms(chain_id: int, parties: Parties) -> Terms:
     )
 
 
-def _federation(chain_id: int, founder: FileSigner) -> bytes:
+def _federation(chain_id: int, founder: Signer) -> bytes:
     return tagged("federation", chain_id.to_bytes(32), founder.address)
-
-
-def _check_kind(home: Home, kind: Kind) -> None:
-    mark = _mark(home)
-    if mark is not None and mark.kind != kind:
-        raise InputError(
-            "this home has a ledger of another kind",
-            expected=f"ledger={mark.kind}",
-            got=f"ledger={kind}",
-            remedy=f"add ledger={mark.kind}, or choose another home with --home",
-        )
-
-
-def _mark(home: Home) -> LedgerMark | None:
-    """Return what the home remembers of its ledger, None before the first run."""
-    with explained(home.ledger):
-        if not home.ledger.exists():
-            return None
-        mark = document.from_bytes(LedgerMark, home.ledger.read_bytes())
-    if mark.format != _MARK_FORMAT:
-        raise InputError(f"{home.ledger} is of another version", expected=_MARK_FORMAT, got=mark.format[:40])
-    return mark
 
 
 def site_names(home: Home) -> Sequence[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 from fedchain.adapters.datasets.partition import Partition
@@ -18,8 +19,9 @@ from fedchain.core.privacy import NO_MECHANISM, SUBSAMPLED_GAUSSIAN, Release
 from fedchain.core.task import LocalTraining
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.ports.store import ArtifactStore
-from fedchain.wiring.hospitals import Hospital, dataset_of, donations_of, load
-from fedchain.workflow.planning import NewRun, Provenance, forecast, local_training, write_plan
+from fedchain.wiring.bench import Bench, check_model, open_bench
+from fedchain.wiring.hospitals import Hospital, dataset_of, donations_of
+from fedchain.workflow.planning import NewRun, Provenance, forecast, write_plan
 from fedchain.workflow.run_state import Planned
 from fedchain.workflow.site import check_grant
 from fedchain.workflow.summary import PlanSummary, PrivacySummary
@@ -33,10 +35,11 @@ def plan(config: ExperimentConfig, home: Path) -> PlanSummary:
     Raises:
         InputError: if the data cannot be read or the parameters are out of range.
     """
-    partitions = load(config.data)
-    training = local_training(config, partitions[0].features)
-    schema = models.schema(training.model, training.model_options)
-    privacy = tuple(_forecast(training, each, Home(home)) for each in partitions)
+    bench = open_bench(config, Path.cwd())
+    training = bench.training(config)
+    check_model(training, bench)
+    schema = models.schema(training.model, training.model_options, bench.makers)
+    privacy = tuple(_forecast(training, each, Home(home)) for each in bench.partitions)
     return PlanSummary(config.experiment, "0x" + config.digest().hex(), config.rounds, schema.parameters, privacy)
 
 
@@ -77,17 +80,22 @@ def check_grants(training: LocalTraining, hospitals: Sequence[Hospital]) -> None
         )
 
 
+@dataclass(frozen=True, slots=True)
+class NewSimulation:
+    """What a run is asked to do, how its sites train, and what the experimenter brings to it."""
+
+    config: ExperimentConfig
+    training: LocalTraining
+    bench: Bench
+
+
 def new_run(
-    config: ExperimentConfig,
-    training: LocalTraining,
-    identity: LedgerIdentity,
-    hospitals: Sequence[Hospital],
-    store: ArtifactStore,
+    new: NewSimulation, identity: LedgerIdentity, hospitals: Sequence[Hospital], store: ArtifactStore
 ) -> Planned:
     """Write the plan of a new run; return its first journal body."""
-    salt = SystemEntropy().secret(32)
-    initial = models.initial(training.model, training.model_options, config.seed)
-    provenance = Provenance(code_digest(), env_digest(), MODE, SystemClock().now())
+    salt, config, training = SystemEntropy().secret(32), new.config, new.training
+    initial = models.initial(training.model, training.model_options, config.seed, new.bench.makers)
+    provenance = Provenance(code_digest(own=new.bench.sources), env_digest(), MODE, SystemClock().now())
     applicants = [each.applicant for each in hospitals]
-    new = NewRun(config, identity, salt, applicants, training, initial, provenance, donations_of(hospitals))
-    return write_plan(new, store)
+    run = NewRun(config, identity, salt, applicants, training, initial, provenance, donations_of(hospitals))
+    return write_plan(run, store)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from fedchain.adapters.erasure_files import ErasureFiles
 from fedchain.adapters.files import explained
 from fedchain.adapters.home import Home, open_home
 from fedchain.adapters.threads import run_all_on
@@ -14,6 +15,7 @@ from fedchain.core.errors import FormatError, InputError
 from fedchain.core.lineage import Lineage
 from fedchain.core.trust import TrustFile
 from fedchain.wiring.confidential import open_artifacts
+from fedchain.wiring.models import ROLES, read_models
 from fedchain.wiring.parties import read_ledger
 from fedchain.workflow.verify import Audit, Verifier
 
@@ -34,8 +36,11 @@ def audit(opened: Home, *, run: str | None, heads: Sequence[str], trust: Path | 
         InputError: if the home, the trust file or an identifier cannot be read.
     """
     trusted = None if trust is None else read_trust(trust)
-    with read_ledger(opened) as ledger:
-        verifier = Verifier(ledger, open_artifacts(opened), PrvAccountant(), run_all_on(1))
+    deletions = ErasureFiles(opened.erasures).receipts()
+    with read_ledger(opened) as ledger, read_models(opened) as models:
+        registry = None if models is None else models.registry
+        store = open_artifacts(opened)
+        verifier = Verifier(ledger, store, PrvAccountant(), run_all_on(1), deletions, registry, ROLES)
         return verifier.audit(
             run=None if run is None else _bytes32("run", run),
             heads=[_bytes32("--head", head) for head in heads],

@@ -15,6 +15,7 @@ from pathlib import Path
 from flwr.app import Context, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
+from torch import nn
 
 from fedchain.adapters.home import Home, create_home, locked
 from fedchain.adapters.identity import code_digest, env_digest
@@ -24,9 +25,13 @@ from fedchain.adapters.system import SystemClock
 from fedchain.adapters.threads import run_all_on
 from fedchain.adapters.tracking import tracked, tracking_uri
 from fedchain.adapters.training.accounting import PrvAccountant
+from fedchain.adapters.training.models import build
+from fedchain.adapters.training.modules import Makers
 from fedchain.config import ExperimentConfig
 from fedchain.core.cid import Cid
+from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.task import LocalTraining
+from fedchain.core.tensors import decode
 from fedchain.ports.clock import Clock
 from fedchain.ports.cohort import Cohort
 from fedchain.ports.store import ArtifactStore
@@ -41,13 +46,16 @@ from fedchain.ports.watcher import (
     UpdateAdmitted,
     Watcher,
 )
+from fedchain.wiring.bench import Bench, check_model, open_bench
 from fedchain.wiring.confidential import open_artifacts, open_confidential
-from fedchain.wiring.hospitals import Hospital, admit, load, metrics_of, names_of
+from fedchain.wiring.hospitals import Admission, Hospital, admit, metrics_of, names_of
 from fedchain.wiring.parties import Record, parties_of, written_ledger
-from fedchain.wiring.plans import MODE, check_grants, new_run
+from fedchain.wiring.plans import MODE, NewSimulation, check_grants, new_run
+from fedchain.wiring.stores import written_store
 from fedchain.wiring.trust import write_trust
 from fedchain.workflow.enrolment import enrol
-from fedchain.workflow.planning import local_training, read_plan
+from fedchain.workflow.model_series import ModelSeries
+from fedchain.workflow.planning import read_plan
 from fedchain.workflow.resealing import reseal
 from fedchain.workflow.rewards import rederive_rewards, rounds_of
 from fedchain.workflow.rounds import Instruments, RoundMachine, RunPlan
@@ -69,6 +77,7 @@ class Simulation:
     is_resumed: bool
     started: float
     record: Record
+    bench: Bench
 
     @property
     def clock(self) -> Clock:
@@ -93,10 +102,20 @@ class Simulation:
         self.record.settle()
         reseal(self.record.ledger, state)
 
+    def model(self) -> nn.Module:
+        """Return the newest global model as a module in float64, read back from the store."""
+        reference = self._state().last_model or self.plan.manifest.initial_model
+        data = open_artifacts(self.home, "aggregator").get(Cid.parse(reference.cid))
+        training = self.plan.manifest.training
+        tensors = FixedPoint().dequantise(decode(data))
+        return build(training.model, training.model_options, tensors, self.bench.makers).eval()
+
+    def _state(self) -> RunState:
+        return RunState.replay(read_journal(self.home.journal(self.plan.manifest.run.hex())))
+
     def summary(self) -> RunSummary:
         """Return the outcome, read back from the journal."""
-        run = self.plan.manifest.run
-        state = RunState.replay(read_journal(self.home.journal(run.hex())))
+        run, state = self.plan.manifest.run, self._state()
         model = state.last_model or self.plan.manifest.initial_model
         names = names_of(self.hospitals)
         store = open_artifacts(self.home, "aggregator")
@@ -109,7 +128,12 @@ class Simulation:
             model_cid=model.cid,
             model_digest="0x" + model.digest.hex(),
             ledger_head=ledger_head(state),
-            metrics=metrics_of(store.get(Cid.parse(model.cid)), self.plan.manifest.training, self.hospitals),
+            metrics=metrics_of(
+                ModelSeries(store).get(Cid.parse(model.cid)),
+                self.plan.manifest.training,
+                self.hospitals,
+                self.bench.makers,
+            ),
             privacy=privacy_of(state, self.plan.policies, names),
             rejections=rejections_of(state.refused, names),
             rewards=self._rewards(state, store, names),
@@ -128,36 +152,40 @@ class Simulation:
 
 
 @contextmanager
-def prepared(config: ExperimentConfig, home: Path, watcher: Watcher, *, fresh: bool = False) -> Iterator[Simulation]:
+def prepared(
+    config: ExperimentConfig, home: Path, watcher: Watcher, *, fresh: bool = False, brought: Bench | None = None
+) -> Iterator[Simulation]:
     """Make a run ready: home, keys, chain, contracts, enrolment, plan; resume one of the same configuration.
+
+    Without what the caller `brought`, the configuration's targets are loaded from the working directory on.
 
     Raises:
         InputError: if data, home, chain or store cannot be used.
         PolicyError: if the run would pass a site's grant.
     """
     started = time.monotonic()
-    partitions = load(config.data)
+    bench = open_bench(config, Path.cwd()) if brought is None else brought
+    training = bench.training(config)
+    check_model(training, bench)
     opened = create_home(home)
     with ExitStack() as stack:
         stack.enter_context(locked(opened))
         parties = parties_of(opened)
         record = stack.enter_context(written_ledger(opened, parties, config.ledger))
+        written_store(opened, config.store)  # from here on the home knows where artifacts are kept
         confidential = open_confidential(opened, config.encryption)
         store, identity = confidential.store, record.ledger.identity()
-        hospitals = tuple(
-            admit(each, opened, identity, parties.aggregator.address, confidential.writer_of(each.name))
-            for each in partitions
-        )
+        to = Admission(opened, identity, parties.aggregator.address, bench.makers)
+        hospitals = tuple(admit(each, to, confidential.writer_of(each.name)) for each in bench.partitions)
         for each in hospitals:
             stack.callback(each.database.close)
         applicants = [each.applicant for each in hospitals]
         enrol(record.ledger, record.registry, applicants, SystemClock().now())
-        training = local_training(config, partitions[0].features)
-        run = None if fresh else _unfinished(opened, config, store)
+        run = None if fresh else _unfinished(opened, config, store, bench)
         is_resumed = run is not None
         if run is None:
             check_grants(training, hospitals)
-            planned = new_run(config, training, record.ledger.identity(), hospitals, store)
+            planned = new_run(NewSimulation(config, training, bench), record.ledger.identity(), hospitals, store)
             _begin(opened, planned)
             run = planned.run
         journal = stack.enter_context(_journal(opened, run))
@@ -165,7 +193,8 @@ def prepared(config: ExperimentConfig, home: Path, watcher: Watcher, *, fresh: b
         if state.planned is None:
             raise AssertionError("a journal starts with its plan")
         plan = read_plan(store, state.planned.manifest_cid, config.strategy.round_timeout_s)
-        watch = stack.enter_context(_watched(opened, training, hospitals, store, watcher))
+        scored = _Scored(store, training, hospitals, bench.makers)
+        watch = stack.enter_context(_watched(opened, scored, watcher))
         watch(_started(config, plan, state, hospitals))
         yield Simulation(
             config,
@@ -184,22 +213,25 @@ def prepared(config: ExperimentConfig, home: Path, watcher: Watcher, *, fresh: b
                 run_all_on(config.strategy.aggregation_threads),
                 lambda state: write_trust(opened, record.ledger.identity(), pins_of(state)),
                 confidential.payloads,
+                snapshot_every=config.store.snapshot_every,
             ),
             is_resumed,
             started,
             record,
+            bench,
         )
 
 
-def _unfinished(home: Home, config: ExperimentConfig, store: ArtifactStore) -> bytes | None:
+def _unfinished(home: Home, config: ExperimentConfig, store: ArtifactStore, bench: Bench) -> bytes | None:
     """Return the newest unfinished run of this configuration, made by this very code, or None."""
     found: list[tuple[int, bytes]] = []
+    code = code_digest(own=bench.sources), env_digest()
     for folder in sorted(home.runs.iterdir()) if home.runs.is_dir() else []:
         state = RunState.replay(read_journal(home.journal(folder.name)))
         if state.planned is None or state.is_finished or state.planned.config_digest != config.digest():
             continue
         manifest = read_plan(store, state.planned.manifest_cid, 0).manifest
-        if (manifest.code_digest, manifest.env_digest) == (code_digest(), env_digest()):
+        if (manifest.code_digest, manifest.env_digest) == code:
             found.append((manifest.created_at, state.planned.run))
     return max(found)[1] if found else None
 
@@ -218,13 +250,21 @@ def _journal(home: Home, run: bytes) -> Iterator[FileJournal]:
         journal.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """What it takes to evaluate a round's model."""
+
+    store: ArtifactStore
+    training: LocalTraining
+    hospitals: tuple[Hospital, ...]
+    makers: Makers
+
+
 @contextmanager
-def _watched(
-    home: Home, training: LocalTraining, hospitals: tuple[Hospital, ...], store: ArtifactStore, watcher: Watcher
-) -> Iterator[Watcher]:
+def _watched(home: Home, scored: _Scored, watcher: Watcher) -> Iterator[Watcher]:
     """Give a watcher that names hospitals, evaluates each new model, and feeds both the display and the tracker."""
-    names = {address.hex(): name for address, name in names_of(hospitals).items()}
-    uri = tracking_uri(home.mlflow, os.environ)
+    names = {address.hex(): name for address, name in names_of(scored.hospitals).items()}
+    uri, models = tracking_uri(home.mlflow, os.environ), ModelSeries(scored.store)
     with tracked(home.mlflow, uri, lambda line: watcher(Notice(line))) as tracker:
 
         def watch(event: Event) -> None:
@@ -232,8 +272,8 @@ def _watched(
             for each in (watcher, tracker):
                 each(named)
             if isinstance(event, RoundEnded) and not event.abort_reason:
-                model = store.get(Cid.parse(event.model_cid))
-                watch(Evaluated(event.round, metrics_of(model, training, hospitals)))
+                model = models.get(Cid.parse(event.model_cid))
+                watch(Evaluated(event.round, metrics_of(model, scored.training, scored.hospitals, scored.makers)))
 
         yield watch
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -10,13 +10,16 @@ from fedchain.adapters.evm.export import export_chain
 from fedchain.adapters.evm.ledger import EvmLedger
 from fedchain.adapters.evm.opening import read_chain
 from fedchain.adapters.evm.proof import head_key, verify_storage_proof
+from fedchain.adapters.evm.roles import EvmRoles
 from fedchain.adapters.files import create_file, explained
-from fedchain.adapters.home import open_home
+from fedchain.adapters.home import Home, open_home
 from fedchain.adapters.log.ledger import LogLedger
 from fedchain.adapters.system import SystemClock
 from fedchain.core.errors import InputError, IntegrityError
 from fedchain.core.record import LinkKind
-from fedchain.ports.ledger import Ledger, LinkEvent
+from fedchain.ports.ledger import Ledger, LedgerIdentity, LinkEvent
+from fedchain.ports.roles import Role
+from fedchain.wiring.home_chain import read_home_chain
 from fedchain.wiring.parties import kind_of, parties_of, read_ledger
 from fedchain.workflow.standing import HeadProof, Lead, LedgerStanding, RunStanding, SignedHead
 
@@ -41,6 +44,7 @@ def standing(home: Path) -> LedgerStanding:
             registry_head=ledger.registry_head(),
             runs=_runs(ledger, links),
             lead=Lead(*ledger.lead()) if isinstance(ledger, EvmLedger) else None,
+            holders=_holders(opened, identity) if isinstance(ledger, EvmLedger) else None,
             tree_head=_tree_head(ledger) if isinstance(ledger, LogLedger) else None,
         )
 
@@ -96,6 +100,12 @@ def _runs(ledger: Ledger, links: Sequence[LinkEvent]) -> tuple[RunStanding, ...]
         RunStanding(run, event.link.round, event.link.kind is LinkKind.CLOSED, event.round_hash, ledger.head_slot(run))
         for run, event in last.items()
     )
+
+
+def _holders(home: Home, identity: LedgerIdentity) -> Mapping[Role, tuple[bytes, ...]]:
+    with read_home_chain(home, identity.chain_id) as node:
+        roles = EvmRoles(node, identity)
+        return {role: tuple(roles.holders(role)) for role in Role}
 
 
 def _tree_head(ledger: LogLedger) -> SignedHead:

@@ -13,12 +13,12 @@ from typing import Final
 from fedchain.adapters.evm.vault import EvmRewardVault, check_vault, deploy_vault
 from fedchain.adapters.files import explained, replace_file
 from fedchain.adapters.home import Home
-from fedchain.adapters.keys import FileSigner
 from fedchain.config import RewardsConfig
 from fedchain.core import document
 from fedchain.core.errors import InputError
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.ports.rewards import AssetKind, RewardVault, VaultIdentity, VaultTerms
+from fedchain.ports.signer import Signer
 from fedchain.wiring.home_chain import read_home_chain, written_home_chain
 from fedchain.wiring.parties import Parties
 
@@ -45,7 +45,7 @@ def read_vault(home: Home) -> Iterator[RewardVault | None]:
     Raises:
         InputError: if the vault is not where the home says.
     """
-    identity = _known(home)
+    identity = known_vault(home)
     if identity is None:
         yield None
         return
@@ -55,13 +55,13 @@ def read_vault(home: Home) -> Iterator[RewardVault | None]:
 
 
 @contextmanager
-def written_vault(home: Home, chain_id: int, sender: FileSigner) -> Iterator[RewardVault]:
+def written_vault(home: Home, chain_id: int, sender: Signer) -> Iterator[RewardVault]:
     """Open the home's vault for writing as one sender.
 
     Raises:
         InputError: if there is no vault yet, or it is not where the home says.
     """
-    identity = _known(home)
+    identity = known_vault(home)
     if identity is None:
         raise InputError("no vault yet", expected=_path(home), got="no such file", remedy="`fedchain rewards propose`")
     with written_home_chain(home, chain_id, _NEEDS) as node:
@@ -69,13 +69,13 @@ def written_vault(home: Home, chain_id: int, sender: FileSigner) -> Iterator[Rew
         yield EvmRewardVault(node, identity, sender)
 
 
-def ensure_vault(home: Home, chain_id: int, terms: VaultTerms, deployer: FileSigner) -> None:
+def ensure_vault(home: Home, chain_id: int, terms: VaultTerms, deployer: Signer) -> None:
     """Deploy the home's vault where it is missing, and note where it is.
 
     Raises:
         InputError: if there is no chain, or the home's vault has other terms.
     """
-    known = _known(home)
+    known = known_vault(home)
     if known is not None and known.terms != terms:
         raise InputError(
             "the federation's vault has other terms", expected=known.terms, got=terms,
@@ -86,7 +86,12 @@ def ensure_vault(home: Home, chain_id: int, terms: VaultTerms, deployer: FileSig
             replace_file(_path(home), document.to_bytes(deploy_vault(node, deployer, terms)))
 
 
-def _known(home: Home) -> VaultIdentity | None:
+def known_vault(home: Home) -> VaultIdentity | None:
+    """Return the vault that the home names, or None.
+
+    Raises:
+        InputError: if the file cannot be read.
+    """
     path = _path(home)
     with explained(path):
         return document.from_bytes(VaultIdentity, path.read_bytes()) if path.exists() else None

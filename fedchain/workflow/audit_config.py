@@ -74,6 +74,12 @@ def _decode(kind: object, raw: Json, path: str) -> object:
     if origin in (types.UnionType, typing.Union):
         (inner,) = [option for option in typing.get_args(kind) if option is not type(None)]
         return None if raw is None else _decode(inner, raw, path)
+    if origin is tuple:
+        _expect(isinstance(raw, list), path, "an array", raw)
+        return tuple(_decode(typing.get_args(kind)[0], item, f"{path}[{index}]") for index, item in enumerate(raw))
+    if origin is dict:
+        _expect(isinstance(raw, dict), path, "an object", raw)
+        return {str(key): _decode(typing.get_args(kind)[1], item, f"{path}.{key}") for key, item in raw.items()}
     if origin is typing.Literal:
         _expect(raw in typing.get_args(kind), path, f"one of {typing.get_args(kind)}", raw)
         return raw

@@ -19,6 +19,10 @@ STATEMENTS: dict[str, tuple[ClaimLevel, str]] = {
         ClaimLevel.ANCHORED,
         "payloads that this verifier has no key for: their signed commitments are on the ledger, their content unread",
     ),
+    "erased payload": (
+        ClaimLevel.ANCHORED,
+        "payloads that were erased, with receipts signed by their sites: their signed commitments are on the ledger",
+    ),
     "unopened record": (
         ClaimLevel.ANCHORED,
         "links whose manifest this verifier has no key for: only their place in the chain was checked",
@@ -29,6 +33,14 @@ STATEMENTS: dict[str, tuple[ClaimLevel, str]] = {
     "configuration": (ClaimLevel.ANCHORED, "run configurations that match their digest"),
     "validation": (ClaimLevel.ANCHORED, "sets of donated rows that match the manifest of their run"),
     "rejection": (ClaimLevel.ANCHORED, "rejected replies with their reason and the evidence kept"),
+    "release": (
+        ClaimLevel.ANCHORED,
+        "steps of model versions that their registry's rules allow and that lead to the states that it keeps",
+    ),
+    "approval": (
+        ClaimLevel.SIGNED,
+        "votes about model versions, signed by reviewers whom their organisation had named",
+    ),
     "update": (ClaimLevel.SIGNED, "updates signed by a key that was valid at the round's deadline"),
     "consent": (ClaimLevel.SIGNED, "registry actions that bear the signature of the site they belong to"),
     "unprotected": (
@@ -57,7 +69,7 @@ class Fault(Exception):  # noqa: N818 - not an error of the program: the record 
         self.got = got
 
 
-UNOPENED = frozenset({"unopened model", "unopened payload", "unopened record"})
+UNOPENED = frozenset({"unopened model", "unopened payload", "erased payload", "unopened record"})
 """Claims that stand for what could not be opened: with one of them a lineage is anchored at most."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ from fedchain.core.aggregation import ExactSum, ModelOutOfRangeError, RunAll, sq
 from fedchain.core.cid import DAG_PB, RAW, Cid
 from fedchain.core.eip712 import Domain
 from fedchain.core.envelope import Envelope
+from fedchain.core.erasure import SignedDeletion
 from fedchain.core.errors import FormatError, InputError, IntegrityError, LockedArtifactError, MissingArtifactError
 from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.manifest import (
@@ -34,8 +36,10 @@ from fedchain.ports.ledger import LedgerIdentity
 from fedchain.ports.store import ArtifactStore
 from fedchain.workflow.audit_chain import ChainedLink
 from fedchain.workflow.audit_config import plan_difference, read_config
+from fedchain.workflow.audit_erasures import Deletions
 from fedchain.workflow.audit_report import Fault, Report, same
-from fedchain.workflow.gate import privacy_refusal, schema_of, signer_of, squared_norm_bound, weight_refusal
+from fedchain.workflow.gate import NOBODY, privacy_refusal, schema_of, signer_of, squared_norm_bound, weight_refusal
+from fedchain.workflow.model_series import ModelSeries
 from fedchain.workflow.outcome import rejected_tree, updates_tree
 
 T = TypeVar("T")
@@ -71,12 +75,17 @@ class RoundAuditor:
     store: ArtifactStore
     report: Report
     run_all: RunAll
+    deletions: Sequence[SignedDeletion] = ()
     named: set[str] = field(default_factory=set[str])
     _models: dict[bytes, bytes] = field(default_factory=dict[bytes, bytes])
     _plans: dict[bytes, str] = field(default_factory=dict[bytes, str])
     _runs: dict[str, RunManifest] = field(default_factory=dict[str, RunManifest])
     _timeouts: dict[str, int] = field(default_factory=dict[str, int])
     _policies: dict[str, DataPolicy] = field(default_factory=dict[str, DataPolicy])
+    _stored_models: ModelSeries = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._stored_models = ModelSeries(self.store)
 
     def audit(self, chained: ChainedLink) -> AuditedRound | None:
         """Audit one link; a finding ends its audit and gives None."""
@@ -245,20 +254,18 @@ class RoundAuditor:
         same("chain", link.rejected_root, rejected_tree(manifest.rejected).root)
         if link.kind is LinkKind.SEALED:
             same("model", True, len(manifest.accepted) >= run.min_clients)
-            self._rederive_model(link.model_digest, manifest, run, base)
+            self._rederive_model(chained, manifest, run, base)
         else:
             same("model", link.base_model, link.model_digest)
             same("manifest", 0, link.accepted)
         self._model(manifest.model)
 
-    def _rederive_model(self, digest: bytes, manifest: RoundManifest, run: RunManifest, base: bytes) -> None:
+    def _rederive_model(self, chained: ChainedLink, manifest: RoundManifest, run: RunManifest, base: bytes) -> None:
         """Add up the updates that can be opened; where one cannot, each of the others is checked all the same."""
         total, is_whole = ExactSum(schema_of(run), self.run_all), True
         for update in manifest.accepted:
-            try:
-                tensors = self._payload(run, update)
-            except LockedArtifactError:
-                self.report.holds("unopened payload")
+            tensors = self._opened(chained, run, update)
+            if tensors is None:
                 is_whole = False
             else:
                 total.add(tensors, update.header.message.weight)
@@ -266,20 +273,38 @@ class RoundAuditor:
             self.report.holds("unopened model")
             return
         derived = encode(total.apply_to(decode(base), FixedPoint(run.fraction_bits, run.width)))
-        same("model", digest, model_digest(derived))
+        same("model", chained.event.link.model_digest, model_digest(derived))
         self.report.holds("model")
 
+    def _opened(self, chained: ChainedLink, run: RunManifest, update: AcceptedUpdate) -> IntTensors | None:
+        """Return an update's tensors; None, and what stands for it, where this verifier cannot read them."""
+        is_erased = False
+        if not self.store.has(Cid.parse(update.payload_cid)):
+            is_erased = self._is_erased(update, chained)
+        if not is_erased:
+            try:
+                return self._payload(run, update)
+            except LockedArtifactError:
+                is_erased = self._is_erased(update, chained)
+        self.report.holds("erased payload" if is_erased else "unopened payload")
+        return None
+
+    def _is_erased(self, update: AcceptedUpdate, chained: ChainedLink) -> bool:
+        deletions = Deletions(self.identity, self.deletions)
+        client = signer_of(update.header) or NOBODY
+        return deletions.cover(update.header.message, client, chained.registry.present)
+
     def _model(self, reference: ArtifactRef) -> bytes:
-        data = self._get(reference.cid, "model")
+        data = self._get(reference.cid, "model", self._stored_models)
         same("model", reference.digest, model_digest(data))
         return data
 
     # -- the store --------------------------------------------------------------------------------------------------
 
-    def _get(self, cid: str, claim: str) -> bytes:
+    def _get(self, cid: str, claim: str, source: ModelSeries | None = None) -> bytes:
         self.named.add(cid)
         try:
-            return self.store.get(Cid.parse(cid))
+            return (source or self.store).get(Cid.parse(cid))
         except MissingArtifactError as error:
             raise Fault(claim, f"the artifact {cid}", "missing") from error
         except IntegrityError as error:

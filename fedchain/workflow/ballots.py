@@ -14,31 +14,30 @@ from fedchain.core.eip712 import TypedMessage, signing_digest
 from fedchain.core.errors import InputError, PolicyError
 from fedchain.core.lineage import Taint
 from fedchain.core.messages import Approval, CancelApprovals, Disposition
-from fedchain.core.releases import Decision, Descent, VersionState, Vote, meaning_of
+from fedchain.core.releases import (
+    DECIDED_FROM,
+    DECIDED_TO,
+    DOES,
+    Decision,
+    Descent,
+    VersionState,
+    Vote,
+    approval_words,
+    disposition_words,
+    meaning_of,
+    vote_sentence,
+)
 from fedchain.ports.clock import Clock
 from fedchain.ports.models import ModelRegistry, Reviewer, VersionStatus
 from fedchain.ports.signer import Signer
 from fedchain.workflow.releases import YEAR_S
 from fedchain.workflow.signing import Acted, Announce, Signing
 
-_FROM: Final[Mapping[Decision, tuple[VersionState, ...]]] = {
-    Decision.APPROVE: (VersionState.IN_REVIEW, VersionState.SUSPENDED),
-    Decision.SEND_BACK: (VersionState.IN_REVIEW,),
-    Decision.SUSPEND: (VersionState.APPROVED, VersionState.DEPLOYED),
-    Decision.REVOKE: tuple(each for each in VersionState if each not in (VersionState.UNKNOWN, VersionState.REVOKED)),
+_DONE: Final[Mapping[Decision, tuple[VersionState, ...]]] = {
+    decision: (state, VersionState.DEPLOYED) if decision is Decision.APPROVE else (state,)
+    for decision, state in DECIDED_TO.items()
 }
-_TO: Final[Mapping[Decision, tuple[VersionState, ...]]] = {
-    Decision.APPROVE: (VersionState.APPROVED, VersionState.DEPLOYED),
-    Decision.SEND_BACK: (VersionState.CANDIDATE,),
-    Decision.SUSPEND: (VersionState.SUSPENDED,),
-    Decision.REVOKE: (VersionState.REVOKED,),
-}
-_DOES: Final[Mapping[Decision, str]] = {
-    Decision.APPROVE: "approve",
-    Decision.SEND_BACK: "send back",
-    Decision.SUSPEND: "suspend",
-    Decision.REVOKE: "revoke for good",
-}
+"""Where nothing is left to decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +76,13 @@ class Ballots:
             PolicyError: if the version or the reviewer may not, or an approval meets a withdrawn dataset.
         """
         status = self._status(name)
-        if status.state in _TO[decision]:
+        if status.state in _DONE[decision]:
             return Outcome(())
         if decision is Decision.APPROVE:
             self._refuse_tainted(name, status, taints)
-        if status.state not in _FROM[decision]:
-            wanted = " or ".join(each.words for each in _FROM[decision])
-            raise PolicyError(f"to {_DOES[decision]} a version", expected=wanted, got=status.state.words)
+        if status.state not in DECIDED_FROM[decision]:
+            wanted = " or ".join(each.words for each in DECIDED_FROM[decision])
+            raise PolicyError(f"to {DOES[decision]} a version", expected=wanted, got=status.state.words)
         reviewer = self._reviewer(voter, status, is_neutral=decision is Decision.SUSPEND)
         vote, signing = self._approval(name, decision, voter, (status, reviewer))
         votes = self._counting([*earlier, vote], status)
@@ -92,7 +91,7 @@ class Ballots:
         missing = "" if decision is Decision.SUSPEND else self.missing(votes)
         done = [Acted(signing, b"")]
         if not missing:
-            send = Signing("anyone", f"{_DOES[decision]} version {hex32(name)} with {len(votes)} votes")
+            send = Signing("anyone", f"{DOES[decision]} version {hex32(name)} with {len(votes)} votes")
             self.announce(send)
             done.append(Acted(send, self.registry.decide(name, decision, votes)))
         return Outcome(tuple(done), votes, missing)
@@ -144,7 +143,7 @@ class Ballots:
     def waiting(self, name: bytes, decision: Decision | None, votes: Sequence[Vote]) -> tuple[Vote, ...]:
         """Return those votes for a decision, or for a disposition (None), that could still be counted."""
         state = self.registry.status(name).state
-        open_ = (VersionState.TAINTED,) if decision is None else _FROM[decision]
+        open_ = (VersionState.TAINTED,) if decision is None else DECIDED_FROM[decision]
         return self.counting(name, votes) if state in open_ else ()
 
     def counting(self, name: bytes, votes: Sequence[Vote]) -> tuple[Vote, ...]:
@@ -195,7 +194,7 @@ class Ballots:
         self, name: bytes, decision: Decision, voter: Voter, standing: tuple[VersionStatus, Reviewer]
     ) -> tuple[Vote, Signing]:
         _, reviewer = standing
-        vote, signing = self._draft(f"{_DOES[decision]} version {hex32(name)}", voter, standing)
+        vote, signing = self._draft(approval_words(name, decision), voter, standing)
         message = Approval(
             name, int(decision), reviewer.role, vote.meaning, vote.evidence, vote.signed_at, vote.valid_until,
             vote.nonce,
@@ -206,10 +205,7 @@ class Ballots:
         self, name: bytes, dataset: bytes, voter: Voter, standing: tuple[VersionStatus, Reviewer]
     ) -> tuple[Vote, Signing]:
         _, reviewer = standing
-        what = (
-            f"let version {hex32(name)} be reviewed again although consent for dataset {hex32(dataset)} was withdrawn"
-        )
-        vote, signing = self._draft(what, voter, standing)
+        vote, signing = self._draft(disposition_words(name, dataset), voter, standing)
         message = Disposition(
             name, dataset, reviewer.role, vote.meaning, vote.evidence, vote.signed_at, vote.valid_until, vote.nonce
         )
@@ -218,8 +214,7 @@ class Ballots:
     def _draft(self, what: str, voter: Voter, standing: tuple[VersionStatus, Reviewer]) -> tuple[Vote, Signing]:
         status, reviewer = standing
         at = max(self.clock.now(), status.review_since)
-        report = f"on the report 0x{voter.evidence.hex()}" if any(voter.evidence) else "on no report"
-        sentence = f"{what}, as {self.roles.get(reviewer.role, str(reviewer.role))} reviewer, {report}"
+        sentence = vote_sentence(what, self.roles.get(reviewer.role, str(reviewer.role)), voter.evidence)
         signing = Signing(f"reviewer {voter.name} ({hex32(voter.key.address)})", sentence)
         nonce = max(at, reviewer.least_nonce)
         address = voter.key.address

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fedchain.config import ExperimentConfig, decimal_text
+from fedchain.config import ExperimentConfig, ModelConfig, decimal_text
 from fedchain.core import document
 from fedchain.core.aggregation import MAX_TOTAL_WEIGHT
 from fedchain.core.cid import Cid
@@ -48,12 +48,12 @@ class Provenance:
     created_at: int
 
 
-def local_training(config: ExperimentConfig, inputs: int) -> LocalTraining:
-    """Return what every site is told to do in a round; `inputs` is the number of features of a row."""
+def local_training(config: ExperimentConfig, inputs: int | str) -> LocalTraining:
+    """Return what every site is told to do in a round; `inputs` is the shape of a row ("13", or "9x128")."""
     is_private = config.privacy.mode == "dp"
     return LocalTraining(
         model=config.model.name,
-        model_options={"inputs": str(inputs)} | ({"hidden": str(config.model.hidden)} if config.model.hidden else {}),
+        model_options={"inputs": str(inputs)} | model_options(config.model),
         epochs=config.strategy.epochs,
         batch_size=config.strategy.batch_size,
         learning_rate=decimal_text(config.strategy.learning_rate),
@@ -62,7 +62,17 @@ def local_training(config: ExperimentConfig, inputs: int) -> LocalTraining:
         max_grad_norm=decimal_text(config.privacy.max_grad_norm),
         rounds=config.rounds,
         seed=config.seed,
+        task=config.model.task,
     )
+
+
+def model_options(model: ModelConfig) -> dict[str, str]:
+    """Return what a model is made of beside its inputs; a model of one's own is named by its target."""
+    hidden = {"hidden": str(model.hidden)} if model.hidden else {}
+    if model.target is None:
+        return hidden
+    own = {f"options.{name}": text for name, text in model.options.items()}
+    return hidden | {"target": model.target, "frozen": ",".join(model.frozen)} | own
 
 
 def payload_encryption(config: ExperimentConfig) -> str:
@@ -72,7 +82,7 @@ def payload_encryption(config: ExperimentConfig) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Donation:
-    """Rows (n, features) and labels (n,) of 0 and 1 that a client donates for validation, for verifiers to read."""
+    """Rows (n, features) and labels (n,) of 0 and 1 that a client donates: all who verify can read them."""
 
     client: bytes
     rows: npt.NDArray[np.float32]

@@ -17,7 +17,7 @@ from fedchain.core.eip712 import TypedMessage, signing_digest
 from fedchain.core.errors import InputError, PolicyError
 from fedchain.core.lineage import Taint
 from fedchain.core.messages import MoveVersion, RegisterReviewer, RevokeReviewer, SubmitVersion
-from fedchain.core.releases import LinkRecord, Version, VersionState, version_id
+from fedchain.core.releases import MOVED_FROM, LinkRecord, Version, VersionState, version_id
 from fedchain.ports.clock import Clock
 from fedchain.ports.models import ModelRegistry, VersionStatus
 from fedchain.ports.signer import Signer
@@ -29,12 +29,6 @@ _REVIEW: Final[Mapping[VersionState, tuple[VersionState, ...]]] = {
     VersionState.CANDIDATE: (VersionState.IN_REVIEW,),
 }
 """The moves that lead to review."""
-_LIVE: Final = tuple(each for each in VersionState if each not in (VersionState.UNKNOWN, VersionState.REVOKED))
-_FROM: Final[Mapping[VersionState, tuple[VersionState, ...]]] = {
-    VersionState.DEPLOYED: (VersionState.APPROVED,),
-    VersionState.SUPERSEDED: (VersionState.APPROVED, VersionState.DEPLOYED),
-    VersionState.REVOKED: _LIVE,
-}
 _SAYS: Final[Mapping[VersionState, str]] = {
     VersionState.DEPLOYED: "mark version {} as deployed: it is in use from now on",
     VersionState.SUPERSEDED: "take version {} out of use: another one has taken its place",
@@ -112,8 +106,8 @@ class Releases:
         status = self.registry.status(name)
         if status.state is state:
             return ()
-        if status.state not in _FROM[state]:
-            wanted = " or ".join(each.words for each in _FROM[state])
+        if status.state not in MOVED_FROM[state]:
+            wanted = " or ".join(each.words for each in MOVED_FROM[state])
             raise PolicyError(f"to get to {state.words} a version", expected=wanted, got=status.state.words)
         if state is VersionState.DEPLOYED:
             self._refuse_to_deploy(status, taints)

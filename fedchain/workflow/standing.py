@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from fedchain.ports.roles import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class RunStanding:
 
 @dataclass(frozen=True, slots=True)
 class LedgerStanding:
-    """A home's ledger; a chain has a lead, a log has a tree head."""
+    """A home's ledger; a chain has a lead and holders of its roles, a log has a tree head."""
 
     kind: str
     chain_id: int
@@ -46,6 +49,7 @@ class LedgerStanding:
     registry_head: bytes
     runs: tuple[RunStanding, ...]
     lead: Lead | None
+    holders: Mapping[Role, tuple[bytes, ...]] | None
     tree_head: SignedHead | None
 
 

@@ -7,21 +7,24 @@ ledger can rebuild it as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from fedchain.core.aggregation import RunAll
+from fedchain.core.erasure import SignedDeletion
 from fedchain.core.errors import FormatError, InputError, IntegrityError, LockedArtifactError, MissingArtifactError
-from fedchain.core.lineage import Contribution, DonatedRows, Lineage, LineageRound, Taint, Verdict
+from fedchain.core.lineage import Contribution, DonatedRows, Lineage, LineageRound, Release, Taint, Verdict
 from fedchain.core.record import LinkKind
 from fedchain.core.rejection import Reason
 from fedchain.core.trust import TrustFile
 from fedchain.ports.ledger import Ledger
+from fedchain.ports.models import ModelRegistry
 from fedchain.ports.store import ArtifactStore
 from fedchain.ports.training import Accountant
 from fedchain.workflow.audit_chain import ChainedLink, audit_chain
 from fedchain.workflow.audit_pins import audit_heads, audit_trust, check_identity
 from fedchain.workflow.audit_privacy import audit_privacy
+from fedchain.workflow.audit_releases import audit_releases
 from fedchain.workflow.audit_report import Report
 from fedchain.workflow.audit_round import AuditedRound, RoundAuditor
 from fedchain.workflow.rewards import paying_runs, read_validation
@@ -45,6 +48,10 @@ class Verifier:
     store: ArtifactStore
     accountant: Accountant
     run_all: RunAll
+    deletions: Sequence[SignedDeletion] = ()
+    models: ModelRegistry | None = None
+    roles: Mapping[int, str] = field(default_factory=dict[int, str])
+    """The registry of models, where there is one, and what its roles are called."""
 
     def verify(
         self,
@@ -79,7 +86,7 @@ class Verifier:
         if trust is not None:
             for pinned_run, round_ in audit_trust(links, trust, report).items():
                 pinned[pinned_run] = max(round_, pinned.get(pinned_run, 0))
-        auditor = RoundAuditor(identity, self.store, report, self.run_all)
+        auditor = RoundAuditor(identity, self.store, report, self.run_all, self.deletions)
         audited = [auditor.audit(each) for each in links if run in (None, each.event.link.run)]
         rounds = [each for each in audited if each is not None]
         if run is not None and not audited and not report.findings:
@@ -88,9 +95,12 @@ class Verifier:
         self._audit_validation(rounds, auditor.named, report)
         if scrub:
             self._scrub(auditor.named, report)
+        releases: tuple[Release, ...] = ()
+        if self.models is not None and run is None and rounds:
+            releases = audit_releases(self.models, self.roles, rounds, report)
         verdict = _verdict(links, run, pinned, report)
         shown = _shown(rounds)
-        lineage = Lineage(verdict, shown, report.claims(), tuple(report.findings), _pins(pinned))
+        lineage = Lineage(verdict, shown, report.claims(), tuple(report.findings), _pins(pinned), releases)
         return Audit(lineage, tuple(rounds), frozenset(auditor.named))
 
     def _audit_validation(self, rounds: Sequence[AuditedRound], named: set[str], report: Report) -> None:

@@ -72,7 +72,7 @@ def test_an_unknown_choice_comes_with_the_choices(override: str, message: str) -
         ("data.directory={a: 1}", 'data.directory: expected text, got {"a": 1}'),
         ("data.split=''", 'data.split: expected text that is not empty, got ""'),
         ("simulation.shuffle_replies=yes", 'simulation.shuffle_replies: expected a whole number, got "yes"'),
-        ("model.name=cnn", "model.name: expected 'logistic' or 'mlp', got \"cnn\""),
+        ("model.name=cnn", "model.name: expected 'custom', 'logistic' or 'mlp', got \"cnn\""),
     ],
 )
 def test_a_wrong_type_is_named_with_the_right_one(override: str, message: str) -> None:
@@ -102,7 +102,7 @@ NO_PRIVACY = "; to train without privacy choose privacy=off"
         ),
         (
             "model.hidden=8",
-            "model.hidden: expected at least 1 for mlp, 0 for logistic, got 8 for logistic; choose model=mlp",
+            "model.hidden: expected at least 1 for mlp, 0 for others, got 8 for logistic; choose model=mlp",
         ),
     ],
 )
@@ -138,6 +138,29 @@ def test_settings_of_a_node_that_cannot_be_are_one_line_without_a_secret(overrid
 def test_a_node_of_a_ledger_that_has_none_is_one_line() -> None:
     (line,) = lines_of("ledger.node.quorum=1")
     assert "ledger.node" in line
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["store.nodes.addresses=[]"], "store.nodes.addresses: expected "),
+        (
+            ["store.nodes.addresses=[http://a:5001]"],
+            "store.nodes.addresses: expected /ip4/127.0.0.1/tcp/5001/http, or ",
+        ),
+        (["store.nodes.quorum=2"], "store.nodes.quorum: expected at most the number of different nodes"),
+        (["store.nodes.quorum=3", "store.nodes.keep_local=true"], "got 3 of 2"),
+        (["store.nodes.addresses=[/dns/a/tcp/1,/dns/a/tcp/1]"], "got 1 of 1"),
+        (["store.nodes.authorization_files=[a,b]"], "expected none, or one for each of the 1 addresses, got 2"),
+        (
+            ["store.name=embedded"],
+            "store.nodes: expected its keys for kubo, else null, got a group of keys for embedded",
+        ),
+    ],
+)
+def test_settings_of_a_store_that_cannot_be_are_one_line(overrides: list[str], message: str) -> None:
+    (line,) = lines_of("store=kubo", *overrides)
+    assert message in line
 
 
 @pytest.mark.parametrize("override", ["heart", "", "=", "a=[1", "rounds", "\udcff=1", "data.split=\udcff", "a=1\nb=2"])

@@ -95,9 +95,9 @@ def test_every_field_is_documented_in_the_order_of_the_dataclasses() -> None:
 
 
 def test_the_documented_defaults_are_what_a_bare_run_takes() -> None:
-    bare, on_a_node = compose([]), compose(["ledger=rpc"])
+    bare, on_nodes = compose([]), compose(["ledger=rpc", "store=kubo"])
     for path, _, default, _ in fields():
-        value: object = on_a_node if path.startswith("`ledger.node.") else bare
+        value: object = on_nodes if path.startswith(("`ledger.node.", "`store.nodes.")) else bare
         for name in path.strip("`").split("."):
             value = getattr(value, name)
         assert default.strip("`") == json.dumps(value).strip('"'), path

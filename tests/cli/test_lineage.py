@@ -11,7 +11,18 @@ from fedchain.cli.arguments import Pins
 from fedchain.cli.exits import Exit
 from fedchain.cli.lineage import CLAIMS, LineageOptions, lineage
 from fedchain.core.errors import InputError
-from fedchain.core.lineage import ClaimLevel, DonatedRows, Finding, Lineage, Taint, Verdict
+from fedchain.core.lineage import (
+    Claim,
+    ClaimLevel,
+    CountedVote,
+    DonatedRows,
+    Finding,
+    Lineage,
+    Release,
+    Ruling,
+    Taint,
+    Verdict,
+)
 from fedchain.core.messages import UNBOUNDED
 from fedchain.workflow.audit_report import STATEMENTS
 from tests.cli import samples
@@ -125,6 +136,8 @@ def test_every_item_says_how_strongly_it_holds() -> None:
         "rejections": "self-reported",
         "donated rows": "self-reported",
         "withdrawn datasets": "self-reported",
+        "release states": "self-reported",
+        "approvals": "self-reported",
     }
 
 
@@ -192,3 +205,39 @@ def test_tainted_rounds_are_shown_with_the_dataset_and_since_when() -> None:
     assert "d1d1d1" in text.partition("Withdrawn datasets")[2]
     found = cast("list[dict[str, object]]", document(tainted)["lineage"])
     assert [each["taints"] for each in found] == [[], [{"dataset": "0x" + "d1" * 32, "since": 1_800_000_000}]]
+
+
+VOTE = CountedVote("a1" * 20, "b1" * 32, "clinical", 1_800_000_000, 1_831_536_000, "", "approve version 0x01")
+RULING = Ruling("approve", 1_800_000_060, "c1" * 32, ClaimLevel.SIGNED, (VOTE,))
+RELEASE = Release(
+    "d1" * 32, link(RUN, 3).model_digest, "e1" * 32, "f1" * 32, (), "approved", 1_800_000_060, 1_831_536_000, (RULING,)
+)
+
+
+def test_a_registered_model_is_shown_with_its_state_and_who_approved_it_until_when() -> None:
+    claims = (*UNPINNED.claims, Claim("release", ClaimLevel.ANCHORED, "steps", 5))
+    found = replace(UNPINNED, claims=claims, releases=(RELEASE, replace(RELEASE, version="d2" * 32, model="99" * 32)))
+    _, text = told(found)
+    assert "Releases (release states: anchored)" in text
+    for shown in ("0xd1d1..d1d1", "approved", "clinical 0xa1a1..a1a1", "2027-01-15", "2028-01-15", "signed"):
+        assert shown in text
+    assert "0xd2d2" not in text, "another model's"
+    assert "no pinned head covers the registry of models" in text
+    (release,) = cast("list[dict[str, object]]", document(found)["releases"])
+    assert release["version"] == "0x" + "d1" * 32
+    (decision,) = cast("list[dict[str, object]]", release["decisions"])
+    assert decision["level"] == "signed"
+    (vote,) = cast("list[dict[str, object]]", decision["votes"])
+    assert (vote["role"], vote["sentence"], vote["evidence"]) == ("clinical", "approve version 0x01", None)
+
+
+def test_a_decision_without_its_votes_says_that_only_the_registry_stands_for_it() -> None:
+    bare = replace(RULING, level=ClaimLevel.ANCHORED, votes=())
+    _, text = told(replace(UNPINNED, releases=(replace(RELEASE, rulings=(bare,)),)))
+    assert "registry's word" in text.replace("\n", " ")
+    assert "anchored" in text
+
+
+def test_a_model_that_nobody_registered_has_no_releases() -> None:
+    assert "Releases" not in told(UNPINNED)[1]
+    assert document(UNPINNED)["releases"] == []

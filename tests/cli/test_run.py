@@ -181,7 +181,7 @@ def test_a_federation_is_not_called_a_simulation() -> None:
 
 def test_encrypted_payloads_are_not_called_unencrypted() -> None:
     text = report(replace(SUMMARY, payload_encryption="hpke-aes-256-gcm"))
-    assert "Payloads: hpke-aes-256-gcm." in text
+    assert "Payloads encrypted (hpke-aes-256-gcm): each is for its own hospital" in text
     assert "unencrypted" not in text.lower()
 
 

@@ -78,14 +78,16 @@ def test_every_file_says_in_a_comment_what_it_is(path: Path) -> None:
 
 
 def test_every_field_has_its_value_in_a_file_and_none_in_the_code() -> None:
-    bare, on_a_node = compose([]), compose(["ledger=rpc"])
+    bare, on_nodes = compose([]), compose(["ledger=rpc", "store=kubo"])
     for path in field_paths():
-        value: object = on_a_node if path.startswith("ledger.node.") else bare
+        value: object = on_nodes if path.startswith(("ledger.node.", "store.nodes.")) else bare
         for name in path.split("."):
             value = getattr(value, name)
-        assert value is None or isinstance(value, int | float | str | tuple)
+        assert value is None or isinstance(value, int | float | str | tuple | dict)
     for file in sorted((CONF / "ledger").glob("*.yaml")):
         assert set(yaml.safe_load(file.read_text())) == {"name", "chain_id", "node"}
+    for file in sorted((CONF / "store").glob("*.yaml")):
+        assert set(yaml.safe_load(file.read_text())) == {"name", "nodes"}
 
 
 def test_how_a_node_is_reached_is_no_part_of_the_artifact() -> None:
@@ -94,6 +96,14 @@ def test_how_a_node_is_reached_is_no_part_of_the_artifact() -> None:
     assert one.digest() == other.digest()
     assert b"node" not in one.canonical()
     assert b'"ledger":{"chain_id":1337,"name":"embedded"}' in compose([]).canonical()
+
+
+def test_how_the_nodes_of_a_store_are_reached_is_no_part_of_the_artifact() -> None:
+    one, other = (compose(["store=kubo", f"store.nodes.addresses=[/dns/{name}/tcp/5001/https]"]) for name in "ab")
+    assert one != other
+    assert one.digest() == other.digest()
+    assert b'"store":{"name":"kubo"}' in one.canonical()
+    assert b'"store":{"name":"embedded"}' in compose([]).canonical()
 
 
 def test_the_command_line_wins_over_the_experiment() -> None:

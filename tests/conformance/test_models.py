@@ -46,7 +46,17 @@ from fedchain.core.releases import (
     version_id,
 )
 from fedchain.ports.ledger import Ledger, LedgerIdentity, Registry
-from fedchain.ports.models import ModelRegistry, ReleaseIdentity, ReleaseTerms
+from fedchain.ports.models import (
+    ModelRegistry,
+    ReleaseIdentity,
+    ReleaseTerms,
+    ReviewerChanged,
+    VersionDecided,
+    VersionDisposed,
+    VersionMoved,
+    VersionSubmitted,
+    VersionTainted,
+)
 from tests.doubles.anvil import Anvil, anvil
 from tests.doubles.clock import ManualClock
 from tests.doubles.evm import AGGREGATOR, CHAIN_ID, DEPLOYER, FEDERATION, OPERATOR, RELAYER, TERMS, deployed, served
@@ -346,6 +356,38 @@ def test_a_descendant_is_tainted_over_the_path_to_its_ancestor_and_no_other(worl
     world.taint(child, world.version())
     assert world.models.status(name).state is VersionState.TAINTED
     assert world.models.status(parent).state is VersionState.DRAFT
+
+
+def test_every_step_is_told_with_its_message_its_signature_and_its_votes(world: World) -> None:
+    named = [each.step for each in world.models.events()]
+    assert [type(each) for each in named] == [ReviewerChanged] * len(REVIEWERS)
+    name = world.in_review()
+    votes = [world.vote(each, name, Decision.APPROVE) for each in (BEA, CARL)]
+    sent = world.models.decide(name, Decision.APPROVE, votes)
+    world.withdraw()
+    world.taint(world.version())
+    decided = [world.vote(each, name, DATASET) for each in (BEA, CARL)]
+    world.models.dispose(world.behind(world.version()), decided)
+    back, left = CancelApprovals(BEA.address, 2), RevokeReviewer(CARL.address, world.models.reviewer_nonce(C))
+    world.models.cancel_approvals(back, world.sign(BEA, back))
+    world.models.revoke_reviewer(left, world.sign(ADMINS[C], left))
+    events = list(world.models.events())[len(REVIEWERS) :]
+    until, states = min(each.valid_until for each in votes), (VersionState.DRAFT, VersionState.CANDIDATE)
+    moves = [
+        MoveVersion(name, int(VersionState.CANDIDATE), 1), MoveVersion(name, int(VersionState.IN_REVIEW), 2),
+    ]  # fmt: skip
+    assert [each.step for each in events] == [
+        VersionSubmitted(name, world.version(), world.sign(ADMINS[A], SubmitVersion(name))),
+        VersionMoved(name, *states, world.sign(ADMINS[A], moves[0])),
+        VersionMoved(name, states[1], VersionState.IN_REVIEW, world.sign(ADMINS[A], moves[1])),
+        VersionDecided(name, Decision.APPROVE, VersionState.APPROVED, until, tuple(votes)),
+        VersionTainted(name, DATASET, name),
+        VersionDisposed(name, DATASET, tuple(decided)),
+        ReviewerChanged(back, world.sign(BEA, back)),
+        ReviewerChanged(left, world.sign(ADMINS[C], left)),
+    ]
+    assert [each.transaction for each in events if isinstance(each.step, VersionDecided)] == [sent]
+    assert [each.at for each in events] == sorted(each.at for each in events)
 
 
 # deploying

@@ -31,7 +31,20 @@ from fedchain.core.releases import (
 )
 from fedchain.core.signatures import recover
 from fedchain.ports.ledger import LinkEvent
-from fedchain.ports.models import RecordedVersion, ReleaseIdentity, Reviewer, VersionStatus
+from fedchain.ports.models import (
+    RecordedVersion,
+    ReleaseEvent,
+    ReleaseIdentity,
+    ReleaseStep,
+    Reviewer,
+    ReviewerChanged,
+    VersionDecided,
+    VersionDisposed,
+    VersionMoved,
+    VersionStatus,
+    VersionSubmitted,
+    VersionTainted,
+)
 from tests.doubles.ledger import MemoryRecord
 
 S = VersionState
@@ -65,9 +78,13 @@ class MemoryModels:
     reviewers: dict[bytes, Reviewer] = field(default_factory=dict[bytes, Reviewer])
     nonces: dict[bytes, int] = field(default_factory=dict[bytes, int])
     disposed: set[tuple[bytes, bytes]] = field(default_factory=set[tuple[bytes, bytes]])
+    log: list[ReleaseEvent] = field(default_factory=list[ReleaseEvent])
 
     def identity(self) -> ReleaseIdentity:
         return self.which
+
+    def events(self) -> Sequence[ReleaseEvent]:
+        return list(self.log)
 
     def versions(self) -> Sequence[RecordedVersion]:
         return list(self.recorded)
@@ -98,7 +115,7 @@ class MemoryModels:
         is_tainted = any(self.status(edge.parent).state is S.TAINTED for edge in version.parents)
         self.states[name] = VersionStatus(S.TAINTED if is_tainted else S.DRAFT, at, 0, 0, version.organisation)
         self.recorded.append(RecordedVersion(name, version, at))
-        return self.record.transact(at)
+        return self._logged(VersionSubmitted(name, version, signature), at)
 
     def move(self, message: MoveVersion, signature: bytes) -> bytes:
         status, at, state = self._known(message.version_id), self.record.next_time(), S(message.state)
@@ -108,14 +125,14 @@ class MemoryModels:
         self._authorise(status.organisation, message, signature)
         since = max(status.review_since, at) if state in (S.IN_REVIEW, S.SUSPENDED) else status.review_since
         self.states[message.version_id] = replace(status, state=state, moves=message.nonce, review_since=since)
-        return self.record.transact(at)
+        return self._logged(VersionMoved(message.version_id, status.state, state, signature), at)
 
     def register_reviewer(self, message: RegisterReviewer, signature: bytes) -> bytes:
         _require(any(message.reviewer), "no reviewer")
         _require(message.reviewer not in self.reviewers, "the reviewer exists")
         self._use(message.organisation, message.nonce, message, signature)
         self.reviewers[message.reviewer] = Reviewer(message.organisation, message.role, message.valid_until, 0)
-        return self.record.transact(self.record.next_time())
+        return self._logged(ReviewerChanged(message, signature), self.record.next_time())
 
     def revoke_reviewer(self, message: RevokeReviewer, signature: bytes) -> bytes:
         found, at = self.reviewers.get(message.reviewer), self.record.next_time()
@@ -123,7 +140,7 @@ class MemoryModels:
             raise RejectedTransactionError("refused: no reviewer now")
         self._use(found.organisation, message.nonce, message, signature)
         self.reviewers[message.reviewer] = replace(found, valid_until=at)
-        return self.record.transact(at)
+        return self._logged(ReviewerChanged(message, signature), at)
 
     def cancel_approvals(self, message: CancelApprovals, signature: bytes) -> bytes:
         found = self.reviewers.get(message.reviewer)
@@ -131,7 +148,7 @@ class MemoryModels:
             raise RejectedTransactionError("refused: no reviewer, or nothing to take back")
         self._check(message.reviewer, message, signature)
         self.reviewers[message.reviewer] = replace(found, least_nonce=message.least_nonce)
-        return self.record.transact(self.record.next_time())
+        return self._logged(ReviewerChanged(message, signature), self.record.next_time())
 
     def decide(self, version_id: bytes, decision: Decision, votes: Sequence[Vote]) -> bytes:
         status, at = self._known(version_id), self.record.next_time()
@@ -151,7 +168,8 @@ class MemoryModels:
         else:
             status = replace(status, review_since=at + 1)
         self.states[version_id] = replace(status, state=after)
-        return self.record.transact(at)
+        step = VersionDecided(version_id, decision, after, status.approved_until, tuple(votes))
+        return self._logged(step, at)
 
     def taint(self, shown: Behind) -> bytes:
         name, at = self._first(shown), self.record.next_time()
@@ -163,7 +181,8 @@ class MemoryModels:
         withdrawn_at = None if consent is None else consent.withdrawn_at
         _require(withdrawn_at is not None and withdrawn_at <= at, "not withdrawn")
         self.states[name] = replace(status, state=S.TAINTED, review_since=at + 1, approved_until=0)
-        return self.record.transact(at)
+        ancestor = version_id(self.identity().domain, shown.path[-1])
+        return self._logged(VersionTainted(name, shown.dataset, ancestor), at)
 
     def dispose(self, shown: Behind, votes: Sequence[Vote]) -> bytes:
         name, dataset, at = self._first(shown), shown.dataset, self.record.next_time()
@@ -173,7 +192,12 @@ class MemoryModels:
         self._counted(votes, status, lambda vote: Disposition(name, dataset, *_signed(vote)), at)
         self.states[name] = replace(status, state=S.CANDIDATE, review_since=at + 1)
         self.disposed.add((name, dataset))
-        return self.record.transact(at)
+        return self._logged(VersionDisposed(name, dataset, tuple(votes)), at)
+
+    def _logged(self, step: ReleaseStep, at: int) -> bytes:
+        transaction = self.record.transact(at)
+        self.log.append(ReleaseEvent(step, at, transaction))
+        return transaction
 
     def _first(self, shown: Behind) -> bytes:
         _require(len(shown.path) > 0, "no path")

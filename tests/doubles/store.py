@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from fedchain.core.cid import BytesLike, Cid, cid_of, cut
 from fedchain.core.errors import IntegrityError, MissingArtifactError
@@ -33,6 +33,10 @@ class MemoryStore:
     def chunks(self, cid: Cid) -> Iterator[bytes]:
         for chunk in cut([self.get(cid)]):
             yield bytes(chunk)
+
+    def chunk(self, cid: Cid, choose: Callable[[int], int]) -> bytes:
+        chunks = list(self.chunks(cid))
+        return chunks[choose(len(chunks))]
 
     def has(self, cid: Cid) -> bool:
         return cid in self.artifacts

@@ -127,7 +127,7 @@ def read_history(home: Path) -> History:
         began_at = chain.block(0).header.timestamp
     finally:
         chain.close()
-    return History(identity, events, began_at, open_artifacts(opened))
+    return History(identity, events, began_at, open_artifacts(opened, "aggregator"))
 
 
 @contextmanager
@@ -146,7 +146,7 @@ def new_chain(home: Path, history: History) -> Iterator[Stage]:
         terms = Terms(history.identity.federation, operator.address, operator.address, aggregator.address)
         identity = deploy(node, deployer, terms)
         assert identity == history.identity, "the forger's contracts have the addresses of the genuine ones"
-        store = open_artifacts(opened)
+        store = open_artifacts(opened, "aggregator")
         yield Stage(EvmLedger(node, identity, aggregator), EvmRegistry(node, identity, operator), store, clock)
     finally:
         chain.close()
@@ -158,7 +158,7 @@ def in_memory(history: History) -> Stage:
     clock, stored = ManualClock(history.began_at), MemoryStore()
     for cid in history.store.cids():
         stored.put(history.store.inner.get(cid))
-    store = replace(history.store, inner=stored, writing=None)  # what is told anew needs no key
+    store = replace(history.store, inner=stored)  # its ring gives what is told as it was the CID that it had
     record = MemoryRecord(history.identity, clock, operator, aggregator)
     return Stage(MemoryLedger(record, aggregator), MemoryRegistry(record, operator), store, clock)
 

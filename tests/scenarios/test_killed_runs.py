@@ -28,8 +28,9 @@ from fedchain.config import ExperimentConfig, LedgerConfig, PrivacyConfig
 from fedchain.core.lineage import Verdict
 from fedchain.ports.journal import Entry, Step
 from fedchain.ports.site_state import SiteState
+from fedchain.wiring.bench import load_data
 from fedchain.wiring.confidential import open_artifacts
-from fedchain.wiring.hospitals import dataset_of, load
+from fedchain.wiring.hospitals import dataset_of
 from fedchain.wiring.parties import read_ledger
 from fedchain.wiring.record import verify
 from fedchain.wiring.runs import runs
@@ -138,7 +139,7 @@ def check_invariants(home: Path) -> tuple[list[Sequence[Entry]], dict[bytes, Sit
 def site_states(home: Path) -> dict[bytes, SiteState]:
     opened = open_home(home)
     states: dict[bytes, SiteState] = {}
-    for partition in load(SMALL.data):
+    for partition in load_data(SMALL.data, Path()):
         state = SiteDatabase(opened.site(partition.name) / "site.sqlite")
         states[dataset_of(partition, state)] = state
     return states

@@ -11,7 +11,7 @@ import pytest
 from fedchain.cli.main import main
 from fedchain.config import LedgerConfig
 from fedchain.core.errors import InputError, PolicyError
-from fedchain.core.lineage import Verdict
+from fedchain.core.lineage import ClaimLevel, Verdict
 from fedchain.core.releases import Decision, VersionState
 from fedchain.ports.watcher import Event, RoundEnded
 from fedchain.wiring.release_status import status
@@ -45,7 +45,9 @@ def approve(home: Path, model: str, reviewer: str) -> str:
     return vote(home, say_nothing, model, Decision.APPROVE, (reviewer, None)).missing
 
 
-def test_a_model_is_released_by_every_required_reviewer_and_no_other(tmp_path: Path) -> None:
+def test_a_model_is_released_by_every_required_reviewer_and_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = run_quietly(SMALL, tmp_path).hex()
     assert status(tmp_path, "") == ()
     with pytest.raises(InputError, match="no version"):
@@ -70,7 +72,20 @@ def test_a_model_is_released_by_every_required_reviewer_and_no_other(tmp_path: P
     report.write_text("it ranks no patient right")
     assert vote(tmp_path, say_nothing, run, Decision.SUSPEND, ("quality", report)).missing == ""
     assert (only(tmp_path).state, only(tmp_path).is_released) == ("suspended", False)
-    assert check(tmp_path, trusted=True).findings == ()
+    lineage = check(tmp_path, trusted=True)
+    assert (lineage.findings, lineage.verdict) == ((), Verdict.VERIFIED)
+    (release,) = lineage.releases
+    assert (release.state, [each.decision for each in release.rulings]) == ("suspended", ["approve", "suspend"])
+    assert [len(each.votes) for each in release.rulings] == [2, 1]
+    claims = {each.name: (each.level, each.instances) for each in lineage.claims}
+    assert claims["approval"] == (ClaimLevel.SIGNED, 3)
+    capsys.readouterr()
+    assert main(["lineage", "--home", str(tmp_path), "--json"]) == 3
+    (shown,) = json.loads(capsys.readouterr().out)["releases"]
+    assert [each["level"] for each in shown["decisions"]] == ["signed", "signed"]
+    assert {vote["role"] for vote in shown["decisions"][0]["votes"]} == {"clinical", "quality"}
+    assert shown["decisions"][1]["votes"][0]["evidence"] is not None
+    assert all(vote["sentence"] for each in shown["decisions"] for vote in each["votes"])
 
 
 def test_withdrawing_a_dataset_mid_run_taints_its_descendants_and_blocks_approvals(

@@ -5,16 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from fedchain.adapters.home import Home
 from fedchain.config import ExperimentConfig, PrivacyConfig, SimulationConfig
+from fedchain.core.cid import Cid
+from fedchain.wiring.confidential import open_artifacts
 from fedchain.wiring.runs import runs
 from tests.scenarios.genuine import SMALL, run_quietly
 
 PRIVATE = replace(SMALL, rounds=1, privacy=PrivacyConfig("dp", 8.0, 1e-5, 1.0))
 
 
-def model_cid(config: ExperimentConfig, home: Path) -> str:
+def model_of(config: ExperimentConfig, home: Path) -> bytes:
     run = run_quietly(config, home).hex()
-    return next(row.model_cid for row in runs(home) if row.run == run)
+    cid = next(row.model_cid for row in runs(home) if row.run == run)
+    return open_artifacts(Home(home)).get(Cid.parse(cid))
 
 
 def threads(count: int) -> ExperimentConfig:
@@ -28,12 +32,12 @@ def shuffled(seed: int) -> ExperimentConfig:
 def test_without_privacy_neither_order_nor_threads_nor_a_second_run_change_a_bit(tmp_path: Path) -> None:
     variants = [SMALL, SMALL, shuffled(3), shuffled(4), threads(1), threads(2)]
     homes = [tmp_path / "one", tmp_path / "one", *(tmp_path / "other" for _ in variants[2:])]
-    assert len({model_cid(config, home) for config, home in zip(variants, homes, strict=True)}) == 1
+    assert len({model_of(config, home) for config, home in zip(variants, homes, strict=True)}) == 1
 
 
 def test_another_seed_gives_another_model(tmp_path: Path) -> None:
-    assert model_cid(SMALL, tmp_path / "home") != model_cid(replace(SMALL, seed=2), tmp_path / "home")
+    assert model_of(SMALL, tmp_path / "home") != model_of(replace(SMALL, seed=2), tmp_path / "home")
 
 
 def test_with_privacy_one_seed_gives_two_models(tmp_path: Path) -> None:
-    assert model_cid(PRIVATE, tmp_path / "home") != model_cid(PRIVATE, tmp_path / "home")
+    assert model_of(PRIVATE, tmp_path / "home") != model_of(PRIVATE, tmp_path / "home")

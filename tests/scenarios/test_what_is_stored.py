@@ -21,8 +21,8 @@ from fedchain.core.lineage import Lineage, Verdict
 from fedchain.core.manifest import RoundManifest, RunManifest
 from fedchain.core.scoring import ValidationSet
 from fedchain.core.tensors import decode
+from fedchain.wiring.bench import load_data
 from fedchain.wiring.confidential import HOLDERS, open_artifacts, ring_of
-from fedchain.wiring.hospitals import load
 from tests.scenarios.genuine import SMALL, Genuine, check
 
 LEAST = 8
@@ -43,7 +43,7 @@ def manifests(home: Path) -> Iterator[RunManifest | RoundManifest]:
         if content.startswith(b'{"'):
             if b'"fedchain/round/1"' in content:
                 yield document.from_bytes(RoundManifest, content)
-            elif b'"fedchain/run/2"' in content:
+            elif b'"fedchain/run/3"' in content:
                 yield document.from_bytes(RunManifest, content)
 
 
@@ -68,7 +68,7 @@ def contents(home: Path) -> Iterator[tuple[str, bytes]]:
             for name, tensor in decode(data).items():
                 yield name, tensor.tobytes()
                 yield name, np.ascontiguousarray(tensor.reshape(-1)[:2]).tobytes()
-    for each in load(SMALL.data):
+    for each in load_data(SMALL.data, Path()):
         yield "a hospital", each.name.encode()
         yield "a dataset", each.policy.dataset_name.encode()
 

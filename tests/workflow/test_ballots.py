@@ -2,92 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 
-from fedchain.core.digest import ZERO
 from fedchain.core.errors import InputError, PolicyError
 from fedchain.core.lineage import Taint
-from fedchain.core.releases import (
-    Decision,
-    Descent,
-    LinkRecord,
-    Version,
-    VersionState,
-    datasets_tree,
-    meaning_of,
-    version_id,
-)
-from fedchain.ports.models import ReleaseIdentity, ReleaseTerms
-from fedchain.workflow.ballots import Ballots, Voter
-from fedchain.workflow.releases import Origin, Releases
-from fedchain.workflow.signing import Signing
-from tests.doubles.models import MemoryModels
+from fedchain.core.releases import Decision, Descent, VersionState, meaning_of
+from fedchain.workflow.releases import Releases
 from tests.doubles.signer import NamedSigner
-from tests.scenarios.federation import IDENTITY, Federation, Setup, federation
-
-ROLES = {1: "clinical", 2: "quality"}
-CLARA, QUINN = NamedSigner("clara"), NamedSigner("quinn")
-"""The clinical reviewer of the second member, and the quality reviewer of the third."""
-MINUTE = 60
-"""Two transactions never have one time, so the ledger may be some seconds ahead of the clock."""
-
-
-@dataclass(slots=True)
-class Desk:
-    """A finished run whose model is in review."""
-
-    new: Federation
-    models: MemoryModels
-    name: bytes
-    origin: Origin
-    said: list[Signing]
-
-    @property
-    def ballots(self) -> Ballots:
-        return Ballots(self.models, ROLES, self.new.clock, self.said.append)
-
-    def open_review(self) -> None:
-        admin = self.new.members[0].admin
-        Releases(self.models, ROLES, self.new.clock, self.said.append).register(self.origin, admin)
-        self.new.clock.forward(MINUTE)
-
-    @property
-    def state(self) -> VersionState:
-        return self.models.status(self.name).state
+from tests.workflow.review import CLARA, MINUTE, QUINN, ROLES, Desk, reviewed, voter
 
 
 @pytest.fixture
 def desk() -> Desk:
-    new = federation(Setup(rounds=1))
-    new.run()
-    link = new.links()[0]
-    models = MemoryModels(
-        ReleaseIdentity(IDENTITY.chain_id, b"\x03" * 20, ReleaseTerms(IDENTITY.rounds_contract, 1, 2, 0b110)),
-        new.record,
-    )
-    said: list[Signing] = []
-    releases = Releases(models, ROLES, new.clock, said.append)
-    organisations = [each.applicant.organisation for each in new.members]
-    for member, reviewer, role in ((1, CLARA, 1), (2, QUINN, 2)):
-        admin = new.members[member].admin
-        assert len(releases.name_reviewer(organisations[member], admin, reviewer.address, role)) == 1
-        assert releases.name_reviewer(organisations[member], admin, reviewer.address, role) == ()
-    datasets = frozenset(each.applicant.dataset for each in new.members)
-    version = Version(
-        organisations[0], link.link.model_digest, link.link.manifest_digest, link.round_hash,
-        datasets_tree(datasets).root, (),
-    )  # fmt: skip
-    head = new.record.state.head
-    origin = Origin(version, datasets, (LinkRecord(link.link, link.previous_hash, head),))
-    releases.register(origin, new.members[0].admin)
-    new.clock.forward(MINUTE)
-    return Desk(new, models, version_id(models.identity().domain, version), origin, said)
-
-
-def voter(key: NamedSigner, name: str = "somebody") -> Voter:
-    return Voter(name, key, ZERO)
+    return reviewed()
 
 
 def taints(desk: Desk) -> tuple[Taint, ...]:
@@ -172,3 +99,58 @@ def test_a_withdrawn_dataset_blocks_approvals_until_its_disposition(desk: Desk) 
     votes = desk.ballots.vote(desk.name, Decision.APPROVE, voter(CLARA), (), found).votes
     desk.ballots.vote(desk.name, Decision.APPROVE, voter(QUINN), votes, found)
     assert desk.models.is_released(desk.name)
+
+
+def test_a_reviewer_takes_back_what_waits_once(desk: Desk) -> None:
+    assert desk.ballots.cancel(voter(CLARA), ()) == ()
+    votes = desk.ballots.vote(desk.name, Decision.APPROVE, voter(CLARA), (), ()).votes
+    assert desk.ballots.cancel(voter(QUINN), votes) == (), "not its own"
+    (done,) = desk.ballots.cancel(voter(CLARA), votes)
+    assert done.transaction != b""
+    assert "take back every vote" in desk.said[-1].sentence
+    assert desk.ballots.cancel(voter(CLARA), votes) == ()
+    assert desk.ballots.waiting(desk.name, Decision.APPROVE, votes) == ()
+    assert desk.ballots.vote(desk.name, Decision.APPROVE, voter(QUINN), votes, ()).missing.endswith("clinical")
+    with pytest.raises(PolicyError, match="no reviewer"):
+        desk.ballots.cancel(voter(NamedSigner("stranger")), votes)
+
+
+def test_votes_wait_only_while_their_question_is_open(desk: Desk) -> None:
+    votes = desk.ballots.vote(desk.name, Decision.APPROVE, voter(CLARA), (), ()).votes
+    assert desk.ballots.waiting(desk.name, Decision.APPROVE, votes) == votes
+    assert desk.ballots.waiting(desk.name, None, votes) == ()
+    both = desk.ballots.vote(desk.name, Decision.APPROVE, voter(QUINN), votes, ()).votes
+    assert desk.ballots.waiting(desk.name, Decision.APPROVE, both) == ()
+
+
+def test_an_organisation_deploys_what_is_approved_and_not_tainted_and_supersedes_it_once(desk: Desk) -> None:
+    admin, releases = desk.new.members[0].admin, desk.releases
+    with pytest.raises(PolicyError, match="expected approved"):
+        releases.bring(desk.name, VersionState.DEPLOYED, admin, ())
+    votes = desk.ballots.vote(desk.name, Decision.APPROVE, voter(CLARA), (), ()).votes
+    desk.ballots.vote(desk.name, Decision.APPROVE, voter(QUINN), votes, ())
+    with pytest.raises(PolicyError, match="tainted"):
+        releases.bring(desk.name, VersionState.DEPLOYED, admin, [Taint("d1" * 32, 1)])
+    for state in (VersionState.DEPLOYED, VersionState.SUPERSEDED, VersionState.REVOKED):
+        assert len(releases.bring(desk.name, state, admin, ())) == 1
+        assert releases.bring(desk.name, state, admin, ()) == ()
+        assert desk.state is state
+
+
+def test_what_expired_is_not_deployed(desk: Desk) -> None:
+    votes = desk.ballots.vote(desk.name, Decision.APPROVE, voter(CLARA), (), ()).votes
+    desk.ballots.vote(desk.name, Decision.APPROVE, voter(QUINN), votes, ())
+    desk.new.clock.forward(366 * 24 * 3600)
+    with pytest.raises(PolicyError, match="have ended"):
+        desk.releases.bring(desk.name, VersionState.DEPLOYED, desk.new.members[0].admin, ())
+
+
+def test_a_reviewer_is_dismissed_once(desk: Desk) -> None:
+    admin = desk.new.members[1].admin
+    assert len(desk.releases.dismiss(CLARA.address, admin)) == 1
+    desk.new.clock.forward(MINUTE)
+    assert desk.releases.dismiss(CLARA.address, admin) == ()
+    with pytest.raises(PolicyError, match="no reviewer now"):
+        desk.ballots.vote(desk.name, Decision.APPROVE, voter(CLARA), (), ())
+    with pytest.raises(InputError, match="no such reviewer"):
+        desk.releases.dismiss(b"\x99" * 20, admin)

@@ -15,7 +15,9 @@ Floats: TypeAlias = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Partition:
-    """Rows (n, features) and labels (n,) in {0, 1} of one site; held-out rows serve evaluation in simulation only.
+    """Rows (n, *shape) and labels (n,) of one site: 0 and 1, classes, or numbers wanted.
+
+    Held-out rows serve evaluation in simulation only.
 
     Donated rows are for validation by others: the site does not train on them, and a run with rewards stores them in
     plain. Most sites donate none.
@@ -35,5 +37,10 @@ class Partition:
 
     @property
     def features(self) -> int:
-        """The number of features of a row."""
+        """The number of features of a flat row."""
         return int(self.train_x.shape[1])
+
+    @property
+    def inputs(self) -> str:
+        """The shape of a row as the record has it: "13", or "9x128"."""
+        return "x".join(str(size) for size in self.train_x.shape[1:])

@@ -41,6 +41,11 @@ def remote_node(url: str, *, timeout_s: float = 10.0) -> Node:
     return Node(Web3(HTTPProvider(url, request_kwargs={"timeout": timeout_s}, exception_retry_configuration=None)))
 
 
+def places(deployer: bytes) -> tuple[tuple[str, bytes], ...]:
+    """Return the names of the contracts and the addresses that they have when this key deploys them."""
+    return tuple((name, contract_address(deployer, nonce)) for nonce, name in enumerate(("FedRegistry", "RoundLedger")))
+
+
 def deploy(node: Node, deployer: Signer, terms: Terms) -> LedgerIdentity:
     """Deploy what is not there yet and return the ledger's identity.
 
@@ -49,7 +54,7 @@ def deploy(node: Node, deployer: Signer, terms: Terms) -> LedgerIdentity:
         RejectedTransactionError: if a creation fails.
         UnreachableError: if the node does not answer.
     """
-    registry, rounds = (contract_address(deployer.address, nonce) for nonce in (0, 1))
+    registry, rounds = (address for _, address in places(deployer.address))
     sent = node.nonce(deployer.address)
     if sent < 1:
         node.send(deployer, REGISTRY, REGISTRY.creation(terms.federation, terms.operator), None)

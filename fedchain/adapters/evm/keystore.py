@@ -6,7 +6,9 @@ https://ethereum.org/en/developers/docs/data-structures-and-encoding/web3-secret
 from __future__ import annotations
 
 import json
+import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,12 +17,13 @@ from eth_account import Account
 from fedchain.adapters.files import create_file, explained, make_folder
 from fedchain.adapters.keys import FileSigner
 from fedchain.core import json_text, signatures
-from fedchain.core.digest import DIGEST_SIZE
+from fedchain.core.digest import DIGEST_SIZE, Digest
 from fedchain.core.errors import FormatError, InputError
 from fedchain.ports.clock import Entropy
 
 SCRYPT_N: Final = 2**18
 """geth's standard: about a second and 256 MiB for each guess."""
+_ADDRESS: Final = re.compile("[0-9a-fA-F]{40}")
 _MOST_BYTES: Final = 10_000
 _MOST_MEMORY: Final = 2**30
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
@@ -64,14 +67,42 @@ def open_keystore(path: Path, password: str) -> FileSigner:
     return FileSigner(address, secret)
 
 
-def read_password(path: Path) -> str:
-    """Return the password in a file's first line.
+class KeystoreSigner:
+    """The key of a keystore that is opened when it first signs: whoever only needs its address needs no password."""
+
+    def __init__(self, path: Path, password: Callable[[], str]) -> None:
+        """Read the address.
+
+        Raises:
+            InputError: if the file cannot be read or is no keystore.
+        """
+        named = str(_read(path).get("address", "")).removeprefix("0x")
+        if not _ADDRESS.fullmatch(named):
+            raise FormatError(f"{path} does not name its address", expected="40 hexadecimal digits", got=named[:80])
+        self.address = bytes.fromhex(named)
+        self._path = path
+        self._password = password
+        self._opened: FileSigner | None = None
+
+    def sign(self, digest: Digest) -> bytes:
+        """Return the 65-byte signature over a 32-byte digest.
+
+        Raises:
+            InputError: if there is no password, or it is wrong.
+        """
+        if self._opened is None:
+            self._opened = open_keystore(self._path, self._password())
+        return self._opened.sign(digest)
+
+
+def read_password(path: Path, *, is_credential: bool = False) -> str:
+    """Return the password in a file's first line; a systemd credential's folder is private whatever its own mode says.
 
     Raises:
         InputError: if the file cannot be read, is empty, or others may read it.
     """
     try:
-        text = _private(path).decode().split("\n")[0].rstrip("\r")
+        text = (_start(path) if is_credential else _private(path)).decode().split("\n")[0].rstrip("\r")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} holds no password", expected="UTF-8 text", got=error) from error
     if not text:
@@ -96,10 +127,15 @@ def _read(path: Path) -> dict[str, Any]:
     return dict(keystore)
 
 
-def _private(path: Path) -> bytes:
+def _start(path: Path) -> bytes:
     with explained(path), path.open("rb") as file:
+        return file.read(_MOST_BYTES)
+
+
+def _private(path: Path) -> bytes:
+    text = _start(path)
+    with explained(path):
         mode = stat.S_IMODE(path.stat().st_mode)
-        text = file.read(_MOST_BYTES)
     if mode & _OTHERS:
         raise InputError(f"{path} is open to others", expected="mode 0600", got=f"mode {mode:04o}", remedy="chmod 600")
     return text

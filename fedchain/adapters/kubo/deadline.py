@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from concurrent.futures import TimeoutError as LateError
 from typing import Final, TypeVar
 
+from fedchain.adapters.threads import started
+
 T = TypeVar("T")
-_MOST_LEFT_BEHIND: Final = 8
+MOST_LEFT_BEHIND: Final = 8
 
 
 class DeadlineError(OSError):
@@ -26,7 +27,7 @@ class Deadline:
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
-        self._free = threading.BoundedSemaphore(_MOST_LEFT_BEHIND)
+        self._free = threading.BoundedSemaphore(MOST_LEFT_BEHIND)
 
     def within(self, call: Callable[[], T]) -> T:
         """Return what `call` returns.
@@ -35,18 +36,9 @@ class Deadline:
             DeadlineError: if it does not within the limit, or too many earlier calls still hang; else what it raises.
         """
         if not self._free.acquire(timeout=self._limit_s):
-            raise DeadlineError(f"{_MOST_LEFT_BEHIND} earlier requests still hang")
-        done: Future[T] = Future()
-
-        def run() -> None:
-            try:
-                done.set_result(call())
-            except BaseException as error:  # noqa: BLE001 - it is raised again by whoever waits
-                done.set_exception(error)
-            finally:
-                self._free.release()
-
-        threading.Thread(target=run, daemon=True).start()
+            raise DeadlineError(f"{MOST_LEFT_BEHIND} earlier requests still hang")
+        done = started(call)
+        done.add_done_callback(lambda _: self._free.release())
         try:
             return done.result(self._limit_s)
         except LateError as error:

@@ -1,4 +1,6 @@
-"""How well a model ranks and classifies rows: AUROC, AUPRC and accuracy, exact and without sampling.
+"""How well a model does its task on rows, exact and without sampling.
+
+"binary": AUROC, AUPRC and accuracy. "multiclass": accuracy and the log loss of a row. "regression": RMSE and MAE.
 
 AUROC is the Mann-Whitney statistic, ties by mid-rank; AUPRC is average precision, the sum over thresholds of precision
 times the recall gained there (Davis and Goadrich, ICML 2006). Where a class is absent neither is defined.
@@ -16,6 +18,7 @@ import torch
 
 from fedchain.adapters.datasets.partition import Floats
 from fedchain.adapters.training.models import build
+from fedchain.adapters.training.modules import NO_MAKERS, Makers
 from fedchain.core.tensors import FloatTensors
 
 Scores: TypeAlias = npt.NDArray[np.float64]
@@ -31,16 +34,43 @@ class Metrics:
     auprc: float | None
 
 
-def predict(model: str, options: Mapping[str, str], tensors: FloatTensors, rows: Floats) -> Scores:
-    """Return the logit of the positive class for each row, (rows,); above 0 the model says positive.
+def predict(
+    model: str, options: Mapping[str, str], tensors: FloatTensors, rows: Floats, makers: Makers = NO_MAKERS
+) -> Scores:
+    """Return what the model puts out for each row: one number, (rows,), or one logit a class, (rows, classes).
+
+    In a binary task it is the logit of the positive class: above 0 the model says positive.
 
     Raises:
         InputError: if the tensors are not the model's.
     """
-    module = build(model, options, tensors)
+    module = build(model, options, tensors, makers).eval()
     with torch.no_grad():
-        logits: Scores = module(torch.from_numpy(rows).double()).numpy()
-    return logits
+        outputs: Scores = module(torch.from_numpy(rows).double()).numpy()
+    return outputs
+
+
+def measures(task: str, outputs: Scores, labels: Floats) -> dict[str, float]:
+    """Return the metrics of a task that are defined for these rows, by name, with their number as "rows"."""
+    if task == "multiclass":
+        shifted = outputs - outputs.max(axis=1, keepdims=True)
+        chosen = shifted[np.arange(len(labels)), labels.astype(np.intp)]
+        log_loss = float(np.mean(np.log(np.exp(shifted).sum(axis=1)) - chosen))
+        right = float(np.mean(outputs.argmax(axis=1) == labels))
+        return {"rows": float(len(labels)), "accuracy": right, "log_loss": log_loss}
+    numbers = outputs.reshape(len(labels))
+    if task == "regression":
+        errors = numbers - labels.astype(np.float64)
+        return {
+            "rows": float(len(labels)),
+            "rmse": float(np.sqrt(np.mean(errors**2))),
+            "mae": float(np.mean(np.abs(errors))),
+        }
+    metrics = evaluate(numbers, labels)
+    plain = {"rows": float(metrics.rows), "accuracy": metrics.accuracy}
+    if metrics.auroc is not None and metrics.auprc is not None:
+        plain |= {"auroc": metrics.auroc, "auprc": metrics.auprc}
+    return plain
 
 
 def evaluate(logits: Scores, labels: Floats) -> Metrics:

@@ -1,7 +1,7 @@
 """The models that clients train, by name; their tensors are the same bytes on every machine.
 
-A model maps rows (batch, inputs) to one logit each, (batch,). Options are decimal strings, since they travel in a
-canonical document: `inputs` for both, `hidden` (units, comma-separated for several layers) for "mlp".
+Models that come with fedchain map rows (batch, inputs) to one number each, (batch,). Options are decimal strings, since
+they travel in a canonical document: `inputs` for both, `hidden` (units, comma-separated for several layers) for "mlp".
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -17,6 +18,16 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from fedchain.adapters.training.modules import (
+    CUSTOM,
+    NO_MAKERS,
+    Makers,
+    described,
+    exchanged,
+    frozen_of,
+    initial_tensors,
+    module_of,
+)
 from fedchain.core.digest import tagged
 from fedchain.core.errors import InputError
 from fedchain.core.tensors import FloatTensors, TensorSchema
@@ -25,6 +36,7 @@ MAX_WIDTH: Final = 10**6
 MAX_LAYERS: Final = 8
 _OPTIONS: Final = {"logistic": frozenset({"inputs"}), "mlp": frozenset({"inputs", "hidden"})}
 _OUTPUT: Final = "output"
+NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +48,21 @@ class Layer:
     outputs: int
 
 
-def schema(model: str, options: Mapping[str, str]) -> TensorSchema:
+def schema(model: str, options: Mapping[str, str], makers: Makers = NO_MAKERS) -> TensorSchema:
     """Return the names and shapes of a model's tensors.
 
     Raises:
         InputError: if the model or an option is unknown or out of range.
     """
+    if model == CUSTOM:
+        return TensorSchema.of(initial_tensors(options, makers, 0))
     shapes = _shapes(_layers(model, options))
     names = sorted(shapes, key=str.encode)
     return TensorSchema(tuple(names), tuple(shapes[name] for name in names))
 
 
-def initial(model: str, options: Mapping[str, str], seed: int) -> FloatTensors:
-    """Return the model that a run starts from: zeros for "logistic", for "mlp" drawn from the seed.
+def initial(model: str, options: Mapping[str, str], seed: int, makers: Makers = NO_MAKERS) -> FloatTensors:
+    """Return the model that a run starts from: zeros for "logistic", for others drawn from the seed.
 
     Weights and biases are uniform in +-1/sqrt(inputs) (LeCun et al. 1998, and Torch's default), from Philox's raw
     output, which numpy freezes.
@@ -56,6 +70,8 @@ def initial(model: str, options: Mapping[str, str], seed: int) -> FloatTensors:
     Raises:
         InputError: if the model or an option is unknown or out of range.
     """
+    if model == CUSTOM:
+        return initial_tensors(options, makers, seed)
     layers = _layers(model, options)
     if model == "logistic":
         return {name: np.zeros(shape) for name, shape in _shapes(layers).items()}
@@ -66,16 +82,18 @@ def initial(model: str, options: Mapping[str, str], seed: int) -> FloatTensors:
     }
 
 
-def build(model: str, options: Mapping[str, str], tensors: FloatTensors) -> nn.Module:
-    """Return the module in float64 that holds `tensors`.
+def build(model: str, options: Mapping[str, str], tensors: FloatTensors, makers: Makers = NO_MAKERS) -> nn.Module:
+    """Return the module in float64 that holds `tensors`; of models of one's own only those that `makers` has.
 
     Raises:
         InputError: if the model or an option is unknown, or the tensors are another model's.
     """
+    if model == CUSTOM:
+        return module_of(options, makers, tensors)
     layers = _layers(model, options)
     expected, got = schema(model, options), TensorSchema.of(tensors)
     if got != expected:
-        raise InputError(f"tensors of the model {model}", expected=_described(expected), got=_described(got))
+        raise InputError(f"tensors of the model {model}", expected=described(expected), got=described(got))
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     for layer in layers:
         parts[layer.name] = nn.Linear(layer.inputs, layer.outputs, device="meta", dtype=torch.float64)
@@ -87,9 +105,9 @@ def build(model: str, options: Mapping[str, str], tensors: FloatTensors) -> nn.M
     return module
 
 
-def tensors_of(module: nn.Module) -> FloatTensors:
-    """Return a copy of a module's tensors in float64, by name."""
-    return {name: tensor.detach().double().numpy().copy() for name, tensor in module.state_dict().items()}
+def tensors_of(module: nn.Module, options: Mapping[str, str] = NO_OPTIONS) -> FloatTensors:
+    """Return a copy of a module's tensors in float64, by name, without what its options freeze."""
+    return exchanged(module, frozen_of(options))
 
 
 def _layers(model: str, options: Mapping[str, str]) -> tuple[Layer, ...]:
@@ -123,8 +141,3 @@ def _uniform(label: str, shape: tuple[int, ...], bound: float) -> npt.NDArray[np
     raw = np.random.Philox(key=key).random_raw(math.prod(shape))
     unit = np.ldexp((raw >> np.uint64(11)).astype(np.float64), -52) - 1.0
     return unit.reshape(shape) * bound
-
-
-def _described(schema_: TensorSchema) -> str:
-    pairs = zip(schema_.names, schema_.shapes, strict=True)
-    return ", ".join(f"{name[:40]} {shape}" for name, shape in list(pairs)[:8]) or "none"

@@ -17,7 +17,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -29,7 +29,9 @@ from torch import nn
 
 from fedchain.adapters.datasets.partition import Partition
 from fedchain.adapters.training.clipping import clipped_sum
+from fedchain.adapters.training.losses import summed_loss
 from fedchain.adapters.training.models import build, tensors_of
+from fedchain.adapters.training.modules import Maker, Makers, seeded
 from fedchain.adapters.training.secret_stream import Secret, SecretStream
 from fedchain.adapters.training.shuffling import shuffles
 from fedchain.core.errors import InputError
@@ -47,10 +49,14 @@ _CHUNK: Final = 1 << 22
 
 @dataclass(frozen=True, slots=True)
 class TorchTrainer:
-    """Trains on one partition. `secret` is os.urandom; only tests put another in its place."""
+    """Trains on one partition. `secret` is os.urandom; only tests put another in its place.
+
+    `makers` are the models of one's own that this site agreed to train.
+    """
 
     partition: Partition
     secret: Secret = os.urandom
+    makers: Makers = field(default_factory=dict[str, Maker])
 
     def train(self, base: FloatTensors, local: LocalRound) -> FloatTensors:
         """Return the update (trained minus base), float64 by tensor name.
@@ -62,16 +68,16 @@ class TorchTrainer:
         training = local.training
         check_release(local)
         inputs = training.model_options.get("inputs")
-        if inputs != str(self.partition.features):
-            raise InputError("model.inputs", expected=f"{self.partition.features} features", got=inputs)
-        module = build(training.model, training.model_options, base)
-        with single_threaded():
+        if inputs != self.partition.inputs:
+            raise InputError("model.inputs", expected=f"{self.partition.inputs} features", got=inputs)
+        module = build(training.model, training.model_options, base, self.makers)
+        with single_threaded(), seeded(f"{training.seed}/{local.round}/{self.partition.card.name}"):
             if local.release.is_protected:
                 stream = SecretStream(self.secret)
                 train_privately(module, self.partition, local, stream)
             else:
                 train_plainly(module, self.partition, local)
-        trained = tensors_of(module)
+        trained = tensors_of(module, training.model_options)
         return {name: trained[name] - array for name, array in base.items()}
 
 
@@ -120,11 +126,11 @@ def train_plainly(module: nn.Module, partition: Partition, local: LocalRound) ->
     rate = positive("strategy.learning_rate", training.learning_rate)
     rows = torch.from_numpy(partition.train_x).double()
     labels = torch.from_numpy(partition.train_y).double()
-    parameters = list(module.parameters())
+    parameters = trained_of(module)
     for order in batch_orders(training, local.round, partition):
         for batch in torch.split(torch.from_numpy(order), training.batch_size):
-            loss = _loss(module, rows[batch], labels[batch]) / len(batch)
-            gradients = torch.autograd.grad(loss, parameters)
+            loss = summed_loss(training.task, module(rows[batch]), labels[batch]) / len(batch)
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
             _step(parameters, gradients, rate)
 
 
@@ -142,10 +148,10 @@ def train_privately(module: nn.Module, partition: Partition, local: LocalRound, 
     labels = torch.from_numpy(partition.train_y).double()
     expected_batch = local.nominal_size / release.batches_per_epoch
     per_record = GradSampleModule(module, loss_reduction="sum")
-    parameters = list(module.parameters())
+    parameters = trained_of(module)
     for _ in range(release.steps):
         sample = torch.from_numpy(stream.sample(len(rows), release.batches_per_epoch))
-        sums = _sum_of_clipped(per_record, rows[sample], labels[sample], bound)
+        sums = _sum_of_clipped(per_record, (rows[sample], labels[sample]), training.task, bound)
         noisy = [_with_noise(each, release.noise_multiplier * bound, stream) for each in sums]
         _step(parameters, [each / expected_batch for each in noisy], rate)
 
@@ -171,30 +177,48 @@ def single_threaded() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def trained_of(module: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that training moves."""
+    return [each for each in module.parameters() if each.requires_grad]
+
+
 def _sum_of_clipped(
-    per_record: GradSampleModule, rows: torch.Tensor, labels: torch.Tensor, bound: float
+    per_record: GradSampleModule, records: tuple[torch.Tensor, torch.Tensor], task: str, bound: float
 ) -> list[torch.Tensor]:
     """Return the sum of clipped gradients, by parts of bounded memory; zeros for an empty sample."""
-    parameters = list(per_record.parameters())
+    rows, labels = records
+    parameters = trained_of(per_record)
     total = [torch.zeros_like(each) for each in parameters]
     part = max(1, _CHUNK // sum(each.numel() for each in parameters))
     for some_rows, some_labels in zip(torch.split(rows, part), torch.split(labels, part), strict=True):
         if len(some_rows) == 0:
             break
         # Torch warns about Opacus' hooks where no input wants a gradient.
-        torch.autograd.backward(_loss(per_record, some_rows.requires_grad_(), some_labels))
-        for sum_, addend in zip(total, clipped_sum([each.grad_sample for each in parameters], bound), strict=True):
+        torch.autograd.backward(summed_loss(task, per_record(some_rows.requires_grad_()), some_labels))
+        for sum_, addend in zip(total, clipped_sum(_gradients(per_record), bound), strict=True):
             sum_.add_(addend)
         per_record.zero_grad()
     return total
 
 
+def _gradients(per_record: GradSampleModule) -> list[torch.Tensor]:
+    """Return the gradients per record, one tensor a parameter.
+
+    Raises:
+        InputError: if a parameter has none: its layer takes no part in the output, or hides its records from Opacus.
+    """
+    named = [(name, each) for name, each in per_record.named_parameters() if each.requires_grad]
+    missing = [name.removeprefix("_module.") for name, each in named if each.grad_sample is None]
+    if missing:
+        raise InputError(
+            f"parameter {missing[0]} has no gradient per record", expected="layers that Opacus knows, all of them used",
+            got=", ".join(missing)[:80], remedy="use torch's own layers once each, or privacy=off",
+        )  # fmt: skip
+    return [each.grad_sample for _, each in named]
+
+
 def _with_noise(sum_: torch.Tensor, deviation: float, stream: SecretStream) -> torch.Tensor:
     return sum_ + deviation * stream.normals(sum_.numel()).reshape(sum_.shape)
-
-
-def _loss(module: nn.Module, rows: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    return nn.functional.binary_cross_entropy_with_logits(module(rows), labels, reduction="sum")
 
 
 def _step(parameters: list[nn.Parameter], gradients: Sequence[torch.Tensor], rate: float) -> None:

@@ -1,0 +1,88 @@
+"""What an experimenter brings to a run: the data, models of one's own, and the source files behind both.
+
+This is the one place that loads the targets of a configuration, and it is for configurations of one's own only. What
+was loaded here is what the sites of this process agree to train; a task that names anything else is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from fedchain.adapters.datasets.heart import load_heart
+from fedchain.adapters.datasets.own import partitions_of
+from fedchain.adapters.datasets.partition import Partition
+from fedchain.adapters.targets import load, own_code, sources_of
+from fedchain.adapters.training.losses import summed_loss
+from fedchain.adapters.training.models import build, initial
+from fedchain.adapters.training.modules import Maker, Makers, arguments_of, make
+from fedchain.adapters.training.trainer import OFF, check_private, single_threaded
+from fedchain.config import DataConfig, ExperimentConfig
+from fedchain.core.task import LocalTraining
+from fedchain.workflow.planning import local_training
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The partitions of a run, the models of one's own by target, and the own source files by path."""
+
+    partitions: tuple[Partition, ...]
+    makers: Makers = field(default_factory=dict[str, Maker])
+    sources: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+
+    def training(self, config: ExperimentConfig) -> LocalTraining:
+        """Return what every site is told to do."""
+        return local_training(config, self.partitions[0].inputs)
+
+
+def open_bench(config: ExperimentConfig, folder: Path) -> Bench:
+    """Load what a configuration of one's own names; targets are looked for in `folder` first.
+
+    Raises:
+        InputError: if data or targets cannot be used.
+    """
+    made: list[object] = []
+    makers: dict[str, Maker] = {}
+    if config.model.target is not None:
+        maker = load(config.model.target, folder)
+        makers[config.model.target] = maker
+        made.append(maker)
+    if config.data.target is not None:
+        made.append(load(config.data.target, folder))
+    return Bench(load_data(config.data, folder), makers, sources_of(*made))
+
+
+def load_data(data: DataConfig, folder: Path) -> tuple[Partition, ...]:
+    """Return the partitions that a configuration names, one a client.
+
+    Raises:
+        InputError: if a file is missing or altered, the split is unknown, or a target gives no partitions.
+    """
+    if data.target is None:
+        return load_heart(None if data.directory is None else Path(data.directory), data.split)
+    function = load(data.target, folder)
+    with own_code(data.target):
+        made = function(**arguments_of(data.options))
+    return partitions_of(data.target, made)
+
+
+def check_model(training: LocalTraining, bench: Bench) -> None:
+    """Try a model of one's own on a few rows, before any round and any charge.
+
+    Raises:
+        InputError: if it cannot be made, does not fit the rows or the task, or cannot be trained with privacy.
+    """
+    target = training.model_options.get("target")
+    if target is None:
+        return
+    if training.epsilon != OFF:
+        check_private(make(training.model_options, bench.makers, training.seed))
+    tensors = initial(training.model, training.model_options, training.seed, bench.makers)
+    module = build(training.model, training.model_options, tensors, bench.makers)
+    for each in bench.partitions:
+        rows = torch.from_numpy(each.train_x[:4]).double()
+        with own_code(target), single_threaded(), torch.no_grad():
+            summed_loss(training.task, module.eval()(rows), torch.from_numpy(each.train_y[:4]).double())
