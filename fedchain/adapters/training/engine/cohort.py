@@ -107,10 +107,11 @@ class CohortEngine:
             if local.training != first:
                 raise InputError("training", expected="the same for all clients of a round", got=f"{name}'s own")
             check_release(local)
-            features = self._partitions[name].features
-            if first.model_options.get("inputs") != str(features):
-                got = first.model_options.get("inputs")
-                raise InputError("model.inputs", expected=f"{features} features", got=got)
+            inputs, wanted = first.model_options.get("inputs"), self._partitions[name].inputs
+            if inputs != wanted:
+                raise InputError("model.inputs", expected=f"{wanted} features", got=inputs)
+        if first.task != "binary":
+            raise InputError("model.task of the engine", expected="binary", got=first.task)
         return first
 
     def _part(self, name: str, local: LocalRound) -> Part:
