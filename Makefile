@@ -24,7 +24,8 @@ PACKAGES := fedchain clients server conf experiments tests scripts
 MAKEFLAGS += --jobs=$(WORKERS)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-slow check format lint types imports contracts forge readme fix bench daemon lock clean
+.PHONY: help install demo test test-slow check format lint types imports contracts forge halmos slither readme fix bench \
+	daemon lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r target what; do \
@@ -41,6 +42,7 @@ test: check forge ## check, then every test but the slow ones
 	$(RUN) pytest -n $(WORKERS) --dist worksteal -m "not slow" --ignore=tests/test_readme.py
 
 test-slow: $(INSTALLED) $(SOLC) $(DAEMON) ## the slow tests
+	@scripts/softhsm.sh .cache/softhsm
 	$(RUN) pytest -n $(WORKERS) --dist worksteal -m slow
 
 check: format lint types imports contracts readme ## format, lint, types, import rules, contract artifacts, README
@@ -65,6 +67,19 @@ forge: $(SOLC) ## the contracts' own tests, fuzzing, invariants and gas
 	cd contracts && FORGE_SNAPSHOT_CHECK=true FORGE_SNAPSHOT_EMIT=false \
 		../$(NODE) node_modules/@foundry-rs/forge-*/bin/forge test --summary
 	$(NODE) node contracts/gas.mjs --check
+
+halmos: $(SOLC) ## prove the contracts' core rules for every input (own venv; not part of test)
+	$(PYTHON) -m venv contracts/build/halmos
+	contracts/build/halmos/bin/pip install --disable-pip-version-check -q -r contracts/halmos.lock
+	cd contracts && FOUNDRY_PROFILE=symbolic PATH="$$(echo $$PWD/node_modules/@foundry-rs/forge-*/bin):$$PATH" \
+		../$(NODE) build/halmos/bin/halmos --forge-build-out build/symbolic --solver-timeout-assertion 60000
+
+slither: $(SOLC) ## what slither says of the contracts (own venv; not part of test)
+	$(PYTHON) -m venv contracts/build/slither
+	contracts/build/slither/bin/pip install --disable-pip-version-check -q -r contracts/slither.lock
+	cd contracts && FOUNDRY_PROFILE=sources PATH="$$(echo $$PWD/node_modules/@foundry-rs/forge-*/bin):$$PATH" \
+		../$(NODE) build/slither/bin/slither . --filter-paths node_modules --foundry-out-directory build/sources \
+		--fail-none
 
 readme: $(INSTALLED)
 	$(RUN) pytest -q tests/test_readme.py

@@ -105,10 +105,12 @@ class StoreNodesConfig:
 class StoreConfig:
     """Where artifacts lie: "embedded" is a folder of the home, "kubo" nodes of IPFS behind the RPC of Kubo.
 
+    Of a run's models every `snapshot_every`-th is stored whole, the others as what changed since the one before.
     `nodes` are there for "kubo" only, and are not recorded: one run may be kept elsewhere tomorrow.
     """
 
     name: Literal["embedded", "kubo"]
+    snapshot_every: Annotated[int, Ge(1), Le(64)] = 8
     nodes: StoreNodesConfig | None = field(default=None, metadata={_RECORDED: False})
 
 

@@ -13,7 +13,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from experiments.bench import aggregation, recording, rounds
+from experiments.bench import aggregation, deltas, gas, recording, rounds, store
 from experiments.bench.measure import Row
 
 
@@ -32,9 +32,14 @@ def main() -> int:
         rows += aggregation.measure(size, repeats)
     with console.status("recording"):
         rows += recording.measure(size, repeats)
+    with console.status("the store"):
+        rows += store.measure(64 if arguments.quick else 500, 1 if arguments.quick else 5)
+    with console.status("deltas of models"):
+        rows += deltas.measure((667,) if arguments.quick else (667, 20_000), 4 if arguments.quick else 9)
     for hidden in (667,) if arguments.quick else (667, 66_667):
         with console.status(f"rounds with {15 * hidden + 1:,} parameters"):
             rows += rounds.measure(hidden, 3)
+    rows += gas.measure()
     if arguments.json:
         sys.stdout.write(json.dumps([dataclasses.asdict(row) | {"ratio": row.ratio} for row in rows], indent=1) + "\n")
     else:
@@ -45,13 +50,23 @@ def main() -> int:
 def table(rows: list[Row]) -> Table:
     """Return the rows as a table."""
     result = Table(title="fedchain against the bare work (medians, interleaved)")
-    for heading in ("what", "ms", "against", "ms", "ratio", "bound", "note"):
+    for heading in ("what", "", "against", "", "ratio", "bound", "note"):
         result.add_column(heading)
     for row in rows:
         bound = "" if row.bound is None else f"{'ok' if row.holds else 'MISSED'} <= {row.bound:g}"
-        ours, peer = f"{row.seconds * 1e3:.1f}", f"{row.peer_seconds * 1e3:.1f}"
+        ours, peer = _shown(row.measured, row.unit), _shown(row.peer_measured, row.unit)
         result.add_row(row.name, ours, row.peer, peer, f"{row.ratio:.2f}", bound, row.note)
     return result
+
+
+def _shown(value: float, unit: str) -> str:
+    match unit:
+        case "s":
+            return f"{value * 1e3:.1f} ms"
+        case "gas":
+            return f"{value:,.0f} gas"
+        case _:
+            return f"{value / 1e6:.3f} MB"
 
 
 if __name__ == "__main__":

@@ -107,8 +107,16 @@ def decrypt(data: bytes, data_key: bytes) -> Envelope:
         FormatError: if they are no encrypted envelope, were altered, or have another key.
     """
     header = EncryptedHeader.of(data)
-    body = b"".join(decrypted([data], data_key))
-    return Envelope(body[:DIGEST_SIZE], header.fraction_bits, header.width, body[DIGEST_SIZE:])
+    if len(data) != header.total_bytes:
+        raise _other_length()
+    cipher, associated, whole = AESGCM(data_key), header.to_bytes(), memoryview(data)
+    starts = range(HEADER_SIZE, len(data), SEGMENT_BYTES + TAG_BYTES)
+    first, *rest = (
+        _opened(cipher, header.nonce(number), whole[start : start + SEGMENT_BYTES + TAG_BYTES], associated)
+        for number, start in enumerate(starts)
+    )
+    content = b"".join([memoryview(first)[DIGEST_SIZE:], *rest])
+    return Envelope(first[:DIGEST_SIZE], header.fraction_bits, header.width, content)
 
 
 def decrypted(parts: Iterable[bytes], data_key: bytes) -> Iterator[bytes]:
@@ -130,7 +138,7 @@ def decrypted(parts: Iterable[bytes], data_key: bytes) -> Iterator[bytes]:
             del pending[:size]
             number += 1
     if header is None or pending or number != header.segments:
-        raise FormatError("encrypted envelope", expected="as many bytes as its header says", got="others")
+        raise _other_length()
 
 
 def _size(header: EncryptedHeader, number: int) -> int:
@@ -138,8 +146,12 @@ def _size(header: EncryptedHeader, number: int) -> int:
     return min(SEGMENT_BYTES, header.body_bytes - number * SEGMENT_BYTES) + TAG_BYTES
 
 
-def _opened(cipher: AESGCM, nonce: bytes, segment: bytes, associated: bytes) -> bytes:
+def _opened(cipher: AESGCM, nonce: bytes, segment: bytes | memoryview, associated: bytes) -> bytes:
     try:
         return cipher.decrypt(nonce, segment, associated)
     except InvalidTag as error:
         raise FormatError("encrypted envelope", expected="segments under this key", got="others") from error
+
+
+def _other_length() -> FormatError:
+    return FormatError("encrypted envelope", expected="as many bytes as its header says", got="others")

@@ -17,17 +17,19 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from tempfile import mkstemp
 from typing import BinaryIO, Final
 
+from fedchain.adapters.chunk_files import read_hashed, write_hashed
 from fedchain.adapters.files import explained, make_folder, sync_folder
-from fedchain.adapters.sidecar import REMEDY, SIDECAR, damaged_sidecar, packed_node, verified_leaves
+from fedchain.adapters.sidecar import REMEDY, SIDECAR, damaged_sidecar, verified_leaves
 from fedchain.adapters.store_files import artifact_files, folder_of
 from fedchain.adapters.store_quota import Quota
 from fedchain.core.cid import CHUNK_BYTES, RAW, BytesLike, Cid, DagBuilder, cid_of, cut
@@ -35,10 +37,6 @@ from fedchain.core.errors import FormatError, IntegrityError, MissingArtifactErr
 
 _MOSTSIDECAR_BYTES: Final = 1 << 30
 """Enough for an artifact of 20 TB; a longer file is not worth reading."""
-_SYNC_EVERY: Final = 16
-"""Chunks between two syncs in the background, so that the disk works while the next chunks are hashed."""
-_TWO_THREADS_FROM: Final = 4
-"""Chunks below which a second thread costs more than it brings."""
 _A_LINK_OR_SOCKET: Final = frozenset({errno.ELOOP, errno.ENXIO})
 
 
@@ -74,7 +72,7 @@ class EmbeddedStore:
     def _put(self, parts: Iterable[BytesLike]) -> Cid:
         with explained(self._root), self._writing(), ExitStack() as files, ExitStack() as undo:
             content = _new_draft(self._drafts, files, undo)
-            cid, nodes = _write(content.file, parts)
+            cid, nodes = write_hashed(content.file, parts)
             path = self._path(cid)
             finished = {path: content}
             if nodes:
@@ -122,18 +120,19 @@ class EmbeddedStore:
 
     def get(self, cid: Cid) -> bytes:
         """See ArtifactStore."""
-        with self._reading(cid) as (content, leaves):
-            data = content.read()
-            if _digests(data) != [digest for digest, _ in leaves]:
-                raise _damaged(cid, content)
-        return data
+        whole = BytesIO()
+        for chunk in self.chunks(cid):
+            if len(chunk) < CHUNK_BYTES and not whole.tell():
+                return chunk
+            whole.write(chunk)
+        return whole.getvalue()  # its own buffer, and no copy of it
 
     def chunks(self, cid: Cid) -> Iterator[bytes]:
-        """See ArtifactStore."""
+        """See ArtifactStore. While a chunk is handed out, the next ones are read and hashed."""
         with self._reading(cid) as (content, leaves):
-            for digest, size in leaves:
-                chunk = content.read(size)
-                if sha256(chunk).digest() != digest:
+            hashed = read_hashed(content, [size for _, size in leaves])
+            for (digest, _), (chunk, found) in zip(leaves, hashed, strict=True):
+                if found != digest:
                     raise _damaged(cid, content)
                 yield chunk
 
@@ -262,34 +261,6 @@ def _sync(drafts: Collection[_Draft]) -> None:
         draft.file.flush()
     with ThreadPoolExecutor() as pool:
         list(pool.map(os.fsync, [draft.file.fileno() for draft in drafts]))
-
-
-def _write(content: BinaryIO, parts: Iterable[BytesLike]) -> tuple[Cid, bytes]:
-    """Write `parts`, hashing each chunk once; return the CID and the bytes of the sidecar."""
-    nodes = bytearray()
-    dag = DagBuilder(lambda node: nodes.extend(packed_node(node)))
-    syncing: Future[None] | None = None
-    with ThreadPoolExecutor(max_workers=1) as background, ThreadPoolExecutor(max_workers=1) as hasher:
-        for number, chunk in enumerate(cut(parts), start=1):
-            hashing = hasher.submit(sha256, chunk) if len(chunk) == CHUNK_BYTES else None
-            content.write(chunk)
-            dag.add((sha256(chunk) if hashing is None else hashing.result()).digest(), len(chunk))
-            if number % _SYNC_EVERY == 0:
-                if syncing is not None:
-                    syncing.result()  # the system reports a failed write-back once, so nobody may miss it
-                syncing = background.submit(os.fsync, content.fileno())
-    if syncing is not None:
-        syncing.result()
-    return dag.root(), bytes(nodes)
-
-
-def _digests(data: bytes) -> list[bytes]:
-    """Return the digest of each chunk; of large data a second thread hashes half, as hashing frees the interpreter."""
-    chunks = list(cut([data]))
-    if len(chunks) < _TWO_THREADS_FROM:
-        return [sha256(chunk).digest() for chunk in chunks]
-    with ThreadPoolExecutor(max_workers=2) as hashers:
-        return [hashed.digest() for hashed in hashers.map(sha256, chunks)]
 
 
 def _is_alone(lock: int) -> bool:

@@ -4,7 +4,8 @@ Every artifact has a data key of its own, kept wrapped in its readers' rings and
 the ciphertext. Putting the same content again finds its key in the writer's ring and gives the same ciphertext, so
 puts are as idempotent as those below. What was stored in plain is read as it is.
 
-Crashes: keys are durable before their artifact is, so a killed put leaves at most a key of nothing.
+Crashes: keys are durable before a put returns. A killed put leaves at most an artifact without a key, or with the keys
+of some readers, that nothing names; garbage collection removes it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from fedchain.adapters import cipher
 from fedchain.adapters.cipher import Opener
 from fedchain.adapters.keyring import KeyRing
-from fedchain.core.cid import BytesLike, Cid, cid_of, cut
+from fedchain.core.cid import BytesLike, Cid, cut
 from fedchain.core.digest import DIGEST_SIZE, tagged
 from fedchain.core.encryption import ARTIFACT, EncryptedHeader, WrappedKeys, is_encrypted, key_id
 from fedchain.core.envelope import Envelope, plain_header
@@ -68,14 +69,13 @@ class PrivateStore:
         known = self.ring.find_content(index)
         if known is not None:
             cid, keys = known
-            return self.inner.put(_encrypted(content, self.opener.data_key(keys, cid.digest)))
+            return self.inner.put_stream(_encrypted(content, self.opener.data_key(keys, cid.digest)))
         data_key = self.writing.entropy.secret(DIGEST_SIZE)
-        artifact = _encrypted(content, data_key)
-        cid = cid_of(artifact)
+        cid = self.inner.put_stream(_encrypted(content, data_key))
         keys = cipher.wrapped_keys(data_key, cid.digest, ARTIFACT, self.writing.readers.public_keys)
         self.writing.readers.hand_out(cid, keys, self.ring)
         self.ring.keep(cid, keys, index)
-        return self.inner.put(artifact)
+        return cid
 
     def put_stream(self, parts: Iterable[BytesLike]) -> Cid:
         """See ArtifactStore; a content of unknown length is gathered first, as its header says how long it is."""
@@ -129,9 +129,10 @@ class PrivateStore:
         return self.opener.data_key(keys, cid.digest)
 
 
-def _encrypted(content: bytes, data_key: bytes) -> bytes:
-    """Encrypt what is no update; its salt follows from the key, so that the same key gives the same bytes."""
-    return cipher.encrypt(Envelope(tagged("artifact-salt", data_key), 0, 0, content), data_key)
+def _encrypted(content: bytes, data_key: bytes) -> Iterator[bytes]:
+    """Yield what is no update, encrypted; its salt follows from the key, so that the same key gives the same bytes."""
+    header = EncryptedHeader(0, 0, len(content))
+    return cipher.encrypted(header, [tagged("artifact-salt", data_key), content], data_key)
 
 
 def _opened(data: bytes, data_key: bytes, cid: Cid) -> Envelope:

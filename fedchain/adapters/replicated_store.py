@@ -41,7 +41,7 @@ class ReplicatedStore:
         """See ArtifactStore. Every replica that is not given up has been waited for when this returns.
 
         Raises:
-            UnreachableError: if fewer than the quorum confirm; InputError if none of those that do not is silent.
+            UnreachableError: if fewer than the quorum confirm; InputError if all the others have no room or refuse us.
         """
         awake = [each for each in self._written if not self._is_resting(each)]
         chosen = awake if len(awake) >= self._quorum else self._written
@@ -126,7 +126,7 @@ class ReplicatedStore:
             except _FAULTS as error:
                 faults.append(self._noted(replica, error))
         if len(roots) < self._quorum:
-            kind = UnreachableError if any(_is_silent(each) for each in faults) else InputError
+            kind = InputError if all(isinstance(error, InputError) for _, error in faults) else UnreachableError
             raise kind(
                 "too few replicas of the store confirm", expected=f"{self._quorum} of {len(self._written)}",
                 got=f"{len(roots)}: {_words(faults)}", remedy="repeat it when they answer",

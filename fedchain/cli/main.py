@@ -74,6 +74,8 @@ VERBS: Final[tuple[Verb, ...]] = (
     Shipped("registry", "show who may take part, and change a site's entry"),
     Shipped("model", "approve models, and show their versions"),
     Shipped("erase", "destroy the keys of a round's updates"),
+    Shipped("keys", "show, make, back up and restore secret keys"),
+    Shipped("challenge", "hold people to what they signed"),
     Shipped("ledger", "show where the record is kept, prove a head"),
     Shipped("store", "move, check and keep house among the artifacts"),
     Shipped("audit", "hold the evidence of a model, release it", "holds"),

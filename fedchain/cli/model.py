@@ -125,14 +125,14 @@ def _add_arguments(act: argparse.ArgumentParser, name: str) -> None:
 
 def register(screen: Screen, do: Register) -> Exit:
     """Do the steps of an act; each is told before it is signed."""
-    done = do(_teller(screen))
+    done = do(teller(screen))
     _tell(screen, done, "", Exit.DONE)
     return Exit.DONE
 
 
 def cast(screen: Screen, do: Cast) -> Exit:
     """Sign a vote; 4 while others are missing."""
-    found = do(_teller(screen))
+    found = do(teller(screen))
     code = Exit.POLICY if found.missing else Exit.DONE
     _tell(screen, found.done, found.missing, code)
     return code
@@ -157,13 +157,14 @@ def taint_text(taint: Taint) -> str:
     return f"dataset {short(taint.dataset)}, withdrawn from {time_text(taint.since)} on"
 
 
-def _teller(screen: Screen) -> Announce:
+def teller(screen: Screen) -> Announce:
+    """Return what tells of each signature before it is made."""
     return lambda signing: screen.note(f"about to sign and send, as {signing.who}: {signing.sentence}")
 
 
 def _tell(screen: Screen, done: Sequence[Acted], missing: str, code: Exit) -> None:
     if screen.as_json:
-        screen.document({"done": [_act(each) for each in done], "missing": missing or None, "exit": int(code)})
+        screen.document({"done": [act_document(each) for each in done], "missing": missing or None, "exit": int(code)})
         return
     for each in done:
         how = f"transaction {hex32(each.transaction)}" if each.transaction else "signed and kept"
@@ -188,7 +189,8 @@ def _show(screen: Screen, each: ModelSummary) -> None:
     screen.line()
 
 
-def _act(each: Acted) -> dict[str, object]:
+def act_document(each: Acted) -> dict[str, object]:
+    """Return a step for the JSON document."""
     return {
         "as": each.signing.who,
         "words": each.signing.sentence,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,11 @@ from fedchain.cli.exits import Exit, exit_of_verdict, worst
 from fedchain.cli.screen import Screen
 from fedchain.cli.text import hex_id, short, time_text
 from fedchain.core.digest import hex32
+from fedchain.core.errors import InputError
 from fedchain.core.lineage import ClaimLevel, Verdict
 from fedchain.core.rewards import RoundRewards
 from fedchain.ports.rewards import AssetKind
-from fedchain.workflow.payout import Announce, Claim, Dispute, Done, Finalize, Order, Propose
+from fedchain.workflow.payments import Allow, Announce, Claim, Dispute, Done, Finalize, Fund, Order, Propose
 from fedchain.workflow.summary import RewardOverview
 
 TEXT = """\
@@ -27,6 +29,7 @@ ranks right, less how many without the update. All who verify can read donated r
 
 A payment takes three steps, each of which can be repeated at any time and does only what is missing:
 
+  fedchain rewards fund         first, where rewards are coins or tokens: put what is missing into the vault
   fedchain rewards propose      put up a root (one hash over all that was earned)
   fedchain rewards finalize     after the dispute window: from now on the root pays
   fedchain rewards claim        have everyone paid; anyone may do this for anyone
@@ -34,12 +37,16 @@ A payment takes three steps, each of which can be repeated at any time and does 
 exit codes: as of `fedchain verify`; 1 also if the vault does not pay what the record gives
 """
 ACTS: Final = {
+    "fund": "put coins or tokens into the vault",
     "propose": "put up the root of all that was earned",
     "finalize": "make the pending root the one that pays, after its dispute window",
     "claim": "have one client, or all, paid what the final root gives",
     "dispute": "cancel a pending root that is not what the record gives",
 }
 DETAILS: Final = {
+    "fund": "Puts coins or tokens into the vault, with the operator's key, until AMOUNT was put in altogether:\n"
+    "repeating it puts in no more. Without AMOUNT that is all that was earned. Of tokens, the vault is first\n"
+    "allowed to take as much as is missing. The first time, the vault itself is put on the ledger.",
     "propose": "Recomputes all that was earned, stores the report, and puts its root up in the vault, as the\n"
     "distributor. The first time, the vault itself is put on the ledger.",
     "finalize": "Recomputes the pending root and, after its dispute window, makes it the one that pays. Anyone may.",
@@ -97,6 +104,13 @@ def add_parser(verbs: Verbs) -> None:
         )
         act.set_defaults(handler=_handler_of(name))
         add_shared(act, nested=True)
+        if name == "fund":
+            act.add_argument(
+                "amount",
+                metavar="AMOUNT",
+                nargs="?",
+                help="smallest units, all together (default: all that was earned)",
+            )
         if name == "claim":
             act.add_argument("--account", metavar="CLIENT", help="a client by name or address (default: all)")
 
@@ -137,6 +151,16 @@ def words(order: Order) -> str:
     """Return what a transaction does, in plain words."""
     unit = ASSETS[_KINDS[order.vault.terms.asset_kind]]
     match order:
+        case Allow(amount=0):
+            return f"take back what {hex32(order.vault.contract)} was allowed to take of the operator's tokens"
+        case Allow():
+            token = hex32(order.vault.terms.asset)
+            return f"allow the vault {hex32(order.vault.contract)} to take {order.amount} ({unit} {token})"
+        case Fund():
+            return (
+                f"put {order.amount} ({unit}) into the vault {hex32(order.vault.contract)}, which makes {order.total} "
+                "altogether; they leave it only to those who earned them"
+            )
         case Propose():
             report, window = order.report, order.vault.terms.dispute_window_s
             return (
@@ -237,6 +261,14 @@ def _sent(each: Done) -> dict[str, object]:
     }
 
 
+def _amount(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not re.fullmatch("[1-9][0-9]{0,38}", text) or int(text) >= 2**128:
+        raise InputError("AMOUNT", expected="a whole number of smallest units below 2^128", got=repr(text)[:60])
+    return int(text)
+
+
 def _overview(home: Path, *, heads: tuple[str, ...], trust: Path | None) -> RewardOverview:
     from fedchain.wiring.rewards import overview  # noqa: PLC0415 - brings the chain and the accountant
 
@@ -249,9 +281,11 @@ def _handle(options: argparse.Namespace, screen: Screen) -> Exit:
 
 def _handler_of(name: str) -> Callable[[argparse.Namespace, Screen], Exit]:
     def handle(options: argparse.Namespace, screen: Screen) -> Exit:
+        amount = _amount(getattr(options, "amount", None))
         from fedchain.wiring import rewards  # noqa: PLC0415 - brings the chain and the accountant
 
         acts: dict[str, Act] = {
+            "fund": lambda home, announce: rewards.fund(home, announce, amount),
             "propose": rewards.propose,
             "finalize": rewards.finalize,
             "dispute": rewards.dispute,

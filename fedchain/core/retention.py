@@ -159,10 +159,12 @@ def _texts(value: Json) -> Iterator[str]:
         case str():
             yield value
         case list():
-            for each in value:
+            items: list[Json] = value
+            for each in items:
                 yield from _texts(each)
         case dict():
-            for each in value.values():
+            members: dict[str, Json] = value
+            for each in members.values():
                 yield from _texts(each)
         case _:
             pass

@@ -92,6 +92,15 @@ class Ledger(Protocol):
         """Return the link of a round, or None."""
         ...
 
+    def check_lead(self) -> None:
+        """Check that this key may seal: asked before anything is promised that only a seal can keep.
+
+        Raises:
+            RejectedTransactionError: if it is not the aggregator's, or another one with the same key has taken over.
+            UnreachableError: if the ledger does not answer.
+        """
+        ...
+
     def seal(self, link: RoundLink, previous_hash: bytes) -> Seal:
         """Record a link after `previous_hash` (zero for round 1).
 

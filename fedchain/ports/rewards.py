@@ -89,6 +89,22 @@ class RewardVault(Protocol):
         """Return all that an account was paid."""
         ...
 
+    def purse(self) -> int:
+        """Return what the sender holds of what the vault pays in; of credits nobody holds any."""
+        ...
+
+    def allowed(self) -> int:
+        """Return how much the vault may take of the sender's tokens; coins are sent along and need no allowance."""
+        ...
+
+    def allow(self, amount: int) -> bytes:
+        """Let the vault take so many of the sender's tokens; this replaces the allowance before it."""
+        ...
+
+    def fund(self, amount: int) -> bytes:
+        """Put coins, or tokens that the vault may take, into the vault; anyone may."""
+        ...
+
     def propose(self, root: bytes, total: int, report: bytes) -> bytes:
         """Put up a root, as the distributor; one at a time, and never with a lower total than the last final one."""
         ...

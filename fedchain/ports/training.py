@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,6 +33,26 @@ class Trainer(Protocol):
 
         Raises:
             InputError: if the model cannot be built or does not match `base`.
+        """
+        ...
+
+
+class Engine(Protocol):
+    """The rows of many clients behind one function: how a simulation trains a whole round.
+
+    A site of a federation has a `Trainer` and no engine. Charges come first here, too: a `LocalRound` carries a
+    release that is durable already.
+    """
+
+    def train(self, base: FloatTensors, rounds: Mapping[str, LocalRound]) -> Mapping[str, FloatTensors]:
+        """Return each named client's update (trained minus base), float64 by tensor name.
+
+        Each is what the client's `Trainer` returns, up to the rounding of sums in another order; with privacy the
+        noise of each client comes from a cryptographic stream of its own. Equal inputs give equal bytes on one machine
+        where there is no privacy.
+
+        Raises:
+            InputError: if a client is unknown, trainings differ, or a `Trainer` would refuse.
         """
         ...
 

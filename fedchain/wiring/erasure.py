@@ -15,7 +15,8 @@ from fedchain.adapters.erasure_files import ErasureFiles
 from fedchain.adapters.home import Home, locked, open_home
 from fedchain.adapters.journal_file import read_journal
 from fedchain.adapters.keyring import KeyRing
-from fedchain.adapters.keys import key_path, read_secret, read_signer
+from fedchain.adapters.keys import key_path, read_device, read_secret
+from fedchain.adapters.retention_files import read_holds
 from fedchain.adapters.system import SystemClock
 from fedchain.core import document
 from fedchain.core.cid import Cid
@@ -25,7 +26,7 @@ from fedchain.core.manifest import RunManifest
 from fedchain.ports.erasure import KeyHolder
 from fedchain.ports.signer import Signer
 from fedchain.wiring.confidential import HOLDERS, SIMULATED, SITE_ROLE, open_artifacts, ring_of, role_of, site_ring
-from fedchain.wiring.parties import read_ledger, site_names
+from fedchain.wiring.parties import parties_of, read_ledger, site_names
 from fedchain.workflow.erasing import Erased, Eraser, EraseRequest, Wish, order_of
 from fedchain.workflow.run_state import RunState
 
@@ -68,8 +69,11 @@ def erase(home: Path, request: EraseRequest) -> Erased:
         return Erased(everything, tuple(receipts))
 
 
-def hold_on(home: Home, order: ErasureOrder) -> str | None:  # noqa: ARG001 - where holds will be asked for
-    """Return why what an order names must be kept, or None."""
+def hold_on(home: Home, order: ErasureOrder) -> str | None:
+    """Return why what an order names must be kept, or None: a held model needs every round of its run up to it."""
+    for each in read_holds(home):
+        if each.is_held and each.run == order.run and each.round >= order.round:
+            return f"a hold on the model of round {each.round}"
     return None
 
 
@@ -86,9 +90,9 @@ def _holders(home: Home) -> list[KeyHolder]:
     for site in site_names(home):
         path = key_path(home.keys, SITE_ROLE, site)
         if path.exists():
-            device = read_signer(key_path(home.keys, "device", site))
+            device = read_device(key_path(home.keys, "device", site))
             holders.append(RingHolder(Opener.of(read_secret(path)).recipient, device, site_ring(home, site)))
-    aggregator = read_signer(key_path(home.keys, "aggregator", SIMULATED))
+    aggregator = parties_of(home).aggregator
     for holder in HOLDERS:
         path = key_path(home.keys, role_of(holder), SIMULATED)
         if path.exists():
@@ -115,4 +119,4 @@ def _device(home: Home, name: str) -> bytes:
     if not path.exists():
         known = ", ".join(site_names(home)) or "none"
         raise InputError("--client", expected=f"one of {known}", got=name[:80])
-    return read_signer(path).address
+    return read_device(path).address

@@ -13,7 +13,7 @@ import numpy as np
 
 from fedchain.adapters.datasets.partition import Floats, Partition
 from fedchain.adapters.home import Home
-from fedchain.adapters.keys import make_signer
+from fedchain.adapters.keys import make_device, make_signer
 from fedchain.adapters.site_database import SiteDatabase
 from fedchain.adapters.system import SystemClock, SystemEntropy
 from fedchain.adapters.training.accounting import PrvAccountant
@@ -66,7 +66,7 @@ def admit(partition: Partition, to: Admission, payloads: PayloadWriter) -> Hospi
     home, identity = to.home, to.identity
     entropy = SystemEntropy()
     admin = make_signer(home.keys, "site", partition.name, entropy)
-    device = make_signer(home.keys, "device", partition.name, entropy)
+    device = make_device(home.keys, partition.name, entropy)
     state = SiteDatabase(home.site(partition.name) / "site.sqlite")
     dataset = dataset_of(partition, state)
     applicant = Applicant(

@@ -95,13 +95,14 @@ def scrub(home: Path) -> tuple[StoreFlaw, ...]:
     opened = open_home(home)
     policy, now = read_policy(opened), SystemClock().now()
     links, store = _links(opened), EmbeddedStore(opened.store)
-    marks = marks_of(open_artifacts(opened), _anchors(opened, links))
+    everywhere = open_artifacts(opened)
+    marks = marks_of(everywhere, _anchors(opened, links))
     terms = Terms(policy, _held(opened, links, policy, now), now)
     found = [
         StoreFlaw(each.flaw.value, each.path, each.detail, _needs(marks, each.cid), each.flaw in _FAULTS)
         for each in flaws(opened.store, store)
     ]
-    missing = [cid for cid in marks.of if marks.kept(cid, terms) and not store.has(cid)]
+    missing = [cid for cid in marks.of if marks.kept(cid, terms) and not everywhere.has(cid)]
     found += [StoreFlaw("missing", each.text, "no file", _needs(marks, each), is_fault=True) for each in missing]
     unnamed = [each for each in stored(opened.store) if marks.why_removed(each.cid, terms) is Why.UNNAMED]
     found += [StoreFlaw(Why.UNNAMED, each.cid.text, f"{each.size} bytes", (), is_fault=False) for each in unnamed]

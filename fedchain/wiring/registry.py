@@ -16,7 +16,7 @@ from fedchain.adapters.evm.deployment import check_identity, embedded_node
 from fedchain.adapters.evm.ledger import EvmLedger, EvmRegistry
 from fedchain.adapters.evm.opening import open_chain
 from fedchain.adapters.home import Home, locked, open_home
-from fedchain.adapters.keys import FileSigner, key_path, make_successor, read_signer, succeed
+from fedchain.adapters.keys import FileSigner, key_path, make_successor, read_device, read_signer, succeed
 from fedchain.adapters.log.file import LogWriter
 from fedchain.adapters.log.ledger import LogLedger, LogRegistry
 from fedchain.adapters.system import SystemClock, SystemEntropy
@@ -127,7 +127,7 @@ def revoke_device(home: Path, request: Request) -> tuple[Done, ...]:
         InputError: if the site is unknown, or the key is revoked already.
     """
     with _desk(home, request) as desk:
-        state, device = _administered(desk), read_signer(key_path(desk.home.keys, "device", request.site))
+        state, device = _administered(desk), read_device(key_path(desk.home.keys, "device", request.site))
         return desk.send(revocation(state, device.address, SystemClock().now()))
 
 
@@ -183,7 +183,7 @@ def _registered(desk: _Desk) -> RegistryState:
     """
     state = RegistryView(desk.record.ledger).current()
     check_registered(state, desk.organisation)
-    device = state.devices.get(read_signer(key_path(desk.home.keys, "device", desk.request.site)).address)
+    device = state.devices.get(read_device(key_path(desk.home.keys, "device", desk.request.site)).address)
     if device is not None and device.organisation != desk.organisation:
         raise InputError(
             f"{desk.request.site}'s admin key is another organisation's than its device key",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from fedchain.adapters.home import Home, locked, open_home
-from fedchain.adapters.keys import key_path, read_signer
+from fedchain.adapters.keys import key_path, read_device
 from fedchain.adapters.system import SystemClock
 from fedchain.adapters.threads import run_all_on
 from fedchain.config import RewardsConfig
@@ -27,12 +27,13 @@ from fedchain.ports.rewards import RewardVault
 from fedchain.ports.signer import Signer
 from fedchain.ports.store import ArtifactStore
 from fedchain.wiring.confidential import open_artifacts
-from fedchain.wiring.parties import parties_of, read_ledger, site_names
+from fedchain.wiring.parties import Parties, parties_of, read_ledger, site_names
 from fedchain.wiring.record import audit
 from fedchain.wiring.vault import ensure_vault, read_vault, terms_of, written_vault
 from fedchain.workflow.audit_config import read_config
 from fedchain.workflow.audit_round import AuditedRound
-from fedchain.workflow.payout import Announce, Done, Order, Payout, Standing, Standings
+from fedchain.workflow.payments import Announce, Done, Order
+from fedchain.workflow.payout import Payout, Standing, Standings
 from fedchain.workflow.rewards import paid_rounds, paying_runs, rederive_rewards
 from fedchain.workflow.summary import AccountSummary, PendingSummary, RewardOverview
 
@@ -71,6 +72,19 @@ def overview(home: Path, *, heads: Sequence[str], trust: Path | None) -> RewardO
     return _overview(found, standings, address, names_of_clients(opened))
 
 
+def fund(home: Path, announce: Announce, total: int | None) -> tuple[Done, ...]:
+    """Put what is missing to a total, or to all that was earned, into the vault; the first time it is deployed.
+
+    Raises:
+        IntegrityError: if the record has findings.
+        InputError: if the vault pays in credits, the operator's key holds too little, or as `propose`.
+    """
+    opened, act = open_home(home), lambda payout: payout.fund(total)
+    with locked(opened):
+        found, parties = _with_vault(opened)
+        return _acted(opened, found, parties.operator, announce, act)
+
+
 def propose(home: Path, announce: Announce) -> tuple[Done, ...]:
     """Put up the root of all that was earned so far; the first time the vault is deployed.
 
@@ -81,10 +95,7 @@ def propose(home: Path, announce: Announce) -> tuple[Done, ...]:
     """
     opened = open_home(home)
     with locked(opened):
-        found, parties = _sound(opened), parties_of(opened)
-        if found.agreed is None:
-            raise InputError("no run of this home pays", remedy="run an experiment with rewards=donated")
-        ensure_vault(opened, found.identity.chain_id, terms_of(found.agreed, found.identity, parties), parties.operator)
+        found, parties = _with_vault(opened)
         return _acted(opened, found, parties.aggregator, announce, Payout.propose)
 
 
@@ -125,7 +136,15 @@ def claim(home: Path, announce: Announce, account: str | None) -> tuple[Done, ..
 def names_of_clients(home: Home) -> dict[bytes, str]:
     """Return the names of the clients whose keys lie in this home, by address."""
     paths = {name: key_path(home.keys, "device", name) for name in site_names(home)}
-    return {read_signer(path).address: name for name, path in paths.items() if path.exists()}
+    return {read_device(path).address: name for name, path in paths.items() if path.exists()}
+
+
+def _with_vault(opened: Home) -> tuple[_Rederived, Parties]:
+    found, parties = _sound(opened), parties_of(opened)
+    if found.agreed is None:
+        raise InputError("no run of this home pays", remedy="run an experiment with rewards=donated")
+    ensure_vault(opened, found.identity.chain_id, terms_of(found.agreed, found.identity, parties), parties.operator)
+    return found, parties
 
 
 def _act(home: Home, announce: Announce, act: Act) -> tuple[Done, ...]:

@@ -54,6 +54,7 @@ from fedchain.wiring.plans import MODE, NewSimulation, check_grants, new_run
 from fedchain.wiring.stores import written_store
 from fedchain.wiring.trust import write_trust
 from fedchain.workflow.enrolment import enrol
+from fedchain.workflow.model_series import ModelSeries
 from fedchain.workflow.planning import read_plan
 from fedchain.workflow.resealing import reseal
 from fedchain.workflow.rewards import rederive_rewards, rounds_of
@@ -128,7 +129,10 @@ class Simulation:
             model_digest="0x" + model.digest.hex(),
             ledger_head=ledger_head(state),
             metrics=metrics_of(
-                store.get(Cid.parse(model.cid)), self.plan.manifest.training, self.hospitals, self.bench.makers
+                ModelSeries(store).get(Cid.parse(model.cid)),
+                self.plan.manifest.training,
+                self.hospitals,
+                self.bench.makers,
             ),
             privacy=privacy_of(state, self.plan.policies, names),
             rejections=rejections_of(state.refused, names),
@@ -209,6 +213,7 @@ def prepared(
                 run_all_on(config.strategy.aggregation_threads),
                 lambda state: write_trust(opened, record.ledger.identity(), pins_of(state)),
                 confidential.payloads,
+                snapshot_every=config.store.snapshot_every,
             ),
             is_resumed,
             started,
@@ -259,7 +264,7 @@ class _Scored:
 def _watched(home: Home, scored: _Scored, watcher: Watcher) -> Iterator[Watcher]:
     """Give a watcher that names hospitals, evaluates each new model, and feeds both the display and the tracker."""
     names = {address.hex(): name for address, name in names_of(scored.hospitals).items()}
-    uri = tracking_uri(home.mlflow, os.environ)
+    uri, models = tracking_uri(home.mlflow, os.environ), ModelSeries(scored.store)
     with tracked(home.mlflow, uri, lambda line: watcher(Notice(line))) as tracker:
 
         def watch(event: Event) -> None:
@@ -267,7 +272,7 @@ def _watched(home: Home, scored: _Scored, watcher: Watcher) -> Iterator[Watcher]
             for each in (watcher, tracker):
                 each(named)
             if isinstance(event, RoundEnded) and not event.abort_reason:
-                model = scored.store.get(Cid.parse(event.model_cid))
+                model = models.get(Cid.parse(event.model_cid))
                 watch(Evaluated(event.round, metrics_of(model, scored.training, scored.hospitals, scored.makers)))
 
         yield watch

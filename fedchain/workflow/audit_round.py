@@ -40,6 +40,7 @@ from fedchain.workflow.audit_config import plan_difference, read_config
 from fedchain.workflow.audit_erasures import Deletions
 from fedchain.workflow.audit_report import Fault, Report, same
 from fedchain.workflow.gate import NOBODY, privacy_refusal, schema_of, signer_of, squared_norm_bound, weight_refusal
+from fedchain.workflow.model_series import ModelSeries
 from fedchain.workflow.outcome import rejected_tree, updates_tree
 from fedchain.workflow.stepping import next_model
 
@@ -84,6 +85,10 @@ class RoundAuditor:
     _runs: dict[str, RunManifest] = field(default_factory=dict[str, RunManifest])
     _timeouts: dict[str, int] = field(default_factory=dict[str, int])
     _policies: dict[str, DataPolicy] = field(default_factory=dict[str, DataPolicy])
+    _stored_models: ModelSeries = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._stored_models = ModelSeries(self.store)
 
     def audit(self, chained: ChainedLink) -> AuditedRound | None:
         """Audit one link; a finding ends its audit and gives None."""
@@ -307,16 +312,16 @@ class RoundAuditor:
         return deletions.cover(update.header.message, client, chained.registry.present)
 
     def _model(self, reference: ArtifactRef) -> bytes:
-        data = self._get(reference.cid, "model")
+        data = self._get(reference.cid, "model", self._stored_models)
         same("model", reference.digest, model_digest(data))
         return data
 
     # -- the store --------------------------------------------------------------------------------------------------
 
-    def _get(self, cid: str, claim: str) -> bytes:
+    def _get(self, cid: str, claim: str, source: ModelSeries | None = None) -> bytes:
         self.named.add(cid)
         try:
-            return self.store.get(Cid.parse(cid))
+            return (source or self.store).get(Cid.parse(cid))
         except MissingArtifactError as error:
             raise Fault(claim, f"the artifact {cid}", "missing") from error
         except IntegrityError as error:

@@ -9,63 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from fedchain.core import document
 from fedchain.core.digest import ZERO, hex32
 from fedchain.core.errors import InputError, IntegrityError, PolicyError, RejectedTransactionError
-from fedchain.core.rewards import Balance, RewardHistory, RewardReport, reward_leaf, reward_tree
+from fedchain.core.rewards import Balance, RewardHistory, reward_leaf, reward_tree
 from fedchain.ports.clock import Clock
 from fedchain.ports.rewards import AssetKind, Proposal, RewardVault, VaultIdentity
 from fedchain.ports.store import ArtifactStore
-
-
-@dataclass(frozen=True, slots=True)
-class Propose:
-    """A root for all that was earned so far is about to be put up."""
-
-    vault: VaultIdentity
-    root: bytes
-    report: RewardReport
-
-
-@dataclass(frozen=True, slots=True)
-class Finalize:
-    """A pending root is about to become the one that pays."""
-
-    vault: VaultIdentity
-    proposal: Proposal
-
-
-@dataclass(frozen=True, slots=True)
-class Dispute:
-    """A pending root is about to be cancelled: it is not what the record gives."""
-
-    vault: VaultIdentity
-    proposal: Proposal
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """An account is about to be paid an amount, up to a cumulative one."""
-
-    vault: VaultIdentity
-    account: bytes
-    amount: int
-    cumulative: int
-
-
-Order: TypeAlias = Propose | Finalize | Dispute | Claim
-Announce: TypeAlias = Callable[[Order], None]
-"""Is told of each transaction before it is sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """One transaction that an act sent; `transaction` is empty where somebody else's did it meanwhile."""
-
-    order: Order
-    transaction: bytes
+from fedchain.workflow.payments import Allow, Announce, Claim, Dispute, Done, Finalize, Fund, Order, Propose
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +77,37 @@ class Payout:
         ]
         return Standings(accounts, final_rounds, pending_rounds, pending, tuple(faults))
 
+    def fund(self, total: int | None = None) -> tuple[Done, ...]:
+        """Put in what is missing to a total, or to all that was earned; nothing if so much was put in before.
+
+        Raises:
+            InputError: if the vault pays in credits, or the sender holds too little.
+        """
+        identity = self.vault.identity()
+        if identity.terms.asset_kind is AssetKind.CREDITS:
+            raise InputError("credits are counted and not put in", remedy="`fedchain rewards propose` needs nothing")
+        wanted = self.history.report().total if total is None else total
+        amount = wanted - self.vault.funded()
+        if amount <= 0:
+            return ()
+        purse = self.vault.purse()
+        if purse < amount:
+            raise InputError("the sender holds too little to put in", expected=f"{amount} units", got=purse)
+        done = self._allow(identity, amount) if identity.terms.asset_kind is AssetKind.ERC20 else []
+        order = Fund(identity, amount, wanted)
+        done.append(self._send(order, lambda: self.vault.fund(amount), lambda: self.vault.funded() >= wanted))
+        return tuple(done)
+
+    def _allow(self, identity: VaultIdentity, amount: int) -> list[Done]:
+        """Allow as much as is put in. Some tokens change an allowance only from or to zero."""
+        allowed = self.vault.allowed()
+        steps = [] if allowed == amount else [amount] if allowed == 0 else [0, amount]
+        done: list[Done] = []
+        for step in steps:
+            self.announce(Allow(identity, step))
+            done.append(Done(Allow(identity, step), self.vault.allow(step)))
+        return done
+
     def propose(self) -> tuple[Done, ...]:
         """Put up the root of all that was earned so far, and its report; nothing if it is up or final already.
 
@@ -149,7 +132,7 @@ class Payout:
         if identity.terms.asset_kind is not AssetKind.CREDITS and self.vault.funded() < report.total:
             raise PolicyError(
                 "the vault holds too little", expected=f"{report.total} units put in", got=self.vault.funded(),
-                remedy=f"call fund on {hex32(identity.contract)}",
+                remedy=f"`fedchain rewards fund`, or call fund on {hex32(identity.contract)}",
             )  # fmt: skip
         digest = self.store.put(document.to_bytes(report)).digest
         order = Propose(identity, root, report)

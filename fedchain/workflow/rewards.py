@@ -24,6 +24,7 @@ from fedchain.core.tensors import IntTensors, TensorSchema, decode
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.ports.store import ArtifactStore
 from fedchain.workflow.audit_round import AuditedRound
+from fedchain.workflow.model_series import ModelSeries
 from fedchain.workflow.run_state import RunState
 
 
@@ -83,7 +84,7 @@ def rederive_rewards(
         IntegrityError: if a run's donated rows are not those that its manifest commits to.
         MissingArtifactError: if the store lacks a payload, a model or donated rows.
     """
-    scorer, earned = _Scorer(store, run_all, {}), dict[bytes, int]()
+    scorer, earned = _Scorer(store, ModelSeries(store), run_all, {}), dict[bytes, int]()
     paid = tuple(_rewards(each, scorer.scores(each), earned) for each in rounds)
     return RewardHistory(identity.chain_id, identity.rounds_contract, identity.federation, STATISTIC, paid)
 
@@ -135,6 +136,7 @@ class _Scorer:
     """Scores rounds; donated rows are read once a run, payloads one at a time."""
 
     store: ArtifactStore
+    models: ModelSeries
     run_all: RunAll
     rows: dict[bytes, ValidationSet]
 
@@ -142,7 +144,7 @@ class _Scorer:
         run = paid.run
         if run.run not in self.rows:
             self.rows[run.run] = read_validation(run, paid.terms, self.store)
-        base = decode(self.store.get(Cid.parse(paid.base_model_cid)))
+        base = decode(self.models.get(Cid.parse(paid.base_model_cid)))
         encoding = FixedPoint(run.fraction_bits, run.width)
         parts = [self._part(each, encoding) for each in paid.updates]
         total = ExactSum(TensorSchema.of(base), self.run_all)

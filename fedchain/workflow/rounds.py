@@ -23,7 +23,7 @@ from fedchain.core.policy import DataPolicy
 from fedchain.core.record import LinkKind
 from fedchain.core.rejection import Reason
 from fedchain.core.task import SignedPromise, Task, leaf_of
-from fedchain.core.tensors import decode, model_digest
+from fedchain.core.tensors import decode
 from fedchain.ports.clock import Clock
 from fedchain.ports.cohort import Cohort, Reply
 from fedchain.ports.journal import Journal
@@ -42,6 +42,7 @@ from fedchain.ports.watcher import (
     Watcher,
 )
 from fedchain.workflow.gate import NOBODY, Admission, Gate, Refusal, schema_of
+from fedchain.workflow.model_series import ModelSeries
 from fedchain.workflow.outcome import Outcome, link_of, updates_tree
 from fedchain.workflow.receipts import Receipts
 from fedchain.workflow.registry_view import RegistryView
@@ -62,7 +63,8 @@ class Instruments:
     """The ports that a round machine works with.
 
     `run_all` spreads the aggregation over threads; `keep_receipts` hands the state on whenever receipts came in, and
-    before the run is finished, so that a crash leaves no finished run without its pins.
+    before the run is finished, so that a crash leaves no finished run without its pins. Every `snapshot_every`-th model
+    is stored whole.
     """
 
     store: ArtifactStore
@@ -76,6 +78,7 @@ class Instruments:
     run_all: RunAll
     keep_receipts: Callable[[RunState], None]
     payloads: PayloadReader
+    snapshot_every: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,7 @@ class RoundMachine:
         self._manifest = plan.manifest
         self._run = plan.manifest.run
         self._with = instruments
+        self._models = ModelSeries(instruments.store, instruments.snapshot_every)
         self._identity = instruments.ledger.identity()
         self._registry = RegistryView(instruments.ledger)
         self._receipts = Receipts(self._identity, self.state, instruments.cohort, self._note, instruments.watcher)
@@ -107,6 +111,7 @@ class RoundMachine:
         self._journal_lock = threading.Lock()
         self._errors: list[str] = []
         self._has_asked = False
+        self._may_promise = False
 
     def run(self) -> RunState:
         """Run every round that is left, close the run, collect the receipts.
@@ -137,9 +142,9 @@ class RoundMachine:
 
     def _round(self) -> Decided:
         opened = self._open()
-        model = self._with.store.get(Cid.parse(opened.base_model.cid))
+        model = self._models.get(Cid.parse(opened.base_model.cid))
         task = self._task(opened)
-        self._errors, self._has_asked = [], False
+        self._errors, self._has_asked, self._may_promise = [], False, False
         total = self._sum_of(tuple(self.state.accepted.values()))
         for each in self.state.accepted.values():  # journaled before a crash, and perhaps not sent
             self._with.cohort.promise(each.node, each.promise)
@@ -213,6 +218,9 @@ class RoundMachine:
         return Gate(task, self._manifest, registry, self._plan.policies, self._spending, now, self._with.payloads)
 
     def _accept(self, task: Task, node: int, admission: Admission) -> Accepted:
+        if not self._may_promise:  # once a round: a stale aggregator must not promise what it cannot seal
+            self._with.ledger.check_lead()
+            self._may_promise = True
         cid, header = admission.payload_cid, admission.header
         leaf = leaf_of(self._identity.rounds, header, admission.signer, cid.codec)
         promise = InclusionPromise(task.federation, task.run, task.round, leaf, task.deadline)
@@ -261,7 +269,8 @@ class RoundMachine:
             new = next_model(self._manifest, total, model, self._state())
         except ModelOutOfRangeError:
             return self._abort(opened, gate, covered, lost, "model-out-of-range")
-        reference = ArtifactRef(self._with.store.put(new.model).text, model_digest(new.model))
+        is_last = self.state.rounds_sealed + 1 == self._manifest.rounds
+        reference = self._models.put(new.model, opened.base_model, is_last=is_last)
         state = (
             None if new.state is None else ArtifactRef(self._with.store.put(new.state).text, state_digest(new.state))
         )

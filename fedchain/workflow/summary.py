@@ -149,3 +149,30 @@ class ModelSummary:
     missing: str
     taints: tuple[Taint, ...]
     open_taints: tuple[Taint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """A key of a home: what it does, its address or reader's id (None where the file does not say), how it is kept."""
+
+    role: str
+    name: str
+    does: str
+    public: bytes | None
+    kept: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPlace:
+    """A token behind PKCS#11: the module's path and the token's label."""
+
+    module: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRows:
+    """The keys of a home, and whether the passphrase that opens them lies beside them."""
+
+    rows: tuple[KeyRow, ...]
+    is_simulated: bool

@@ -148,26 +148,24 @@ def test_erased_is_told_from_unknown(world: World) -> None:
     assert world.writer.get(cid) == WORDS
 
 
-@dataclass
-class Stopped:
-    """A store whose process dies before it has put anything."""
+def test_a_put_that_died_leaves_what_nobody_names_and_is_repeated(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = world.writer
 
-    inner: MemoryStore
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
 
-    def __getattr__(self, name: str) -> object:
-        if name == "put":
-            raise KeyboardInterrupt
-        return getattr(self.inner, name)
-
-
-def test_a_put_that_died_is_repeated_under_the_same_key(world: World) -> None:
-    stopped = replace(world.writer, inner=Stopped(world.inner))  # type: ignore[arg-type]  # dies on put
-    with pytest.raises(KeyboardInterrupt):
-        stopped.put(WORDS)
-    drawn = world.entropy.drawn
-    cid = world.writer.put(WORDS)
-    assert world.entropy.drawn == drawn
-    assert world.reader.get(cid) == WORDS
+    with monkeypatch.context() as patch:
+        patch.setattr(writer.ring, "keep", die)
+        with pytest.raises(KeyboardInterrupt):
+            writer.put(WORDS)
+    (orphan,) = world.inner.artifacts
+    with pytest.raises(LockedArtifactError, match="no key"):
+        writer.get(orphan)
+    cid = writer.put(WORDS)
+    assert cid != orphan
+    assert world.reader.get(cid) == writer.get(cid) == WORDS
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from fedchain.core.errors import (
     FormatError,
     InputError,
     IntegrityError,
+    LockedArtifactError,
     MissingArtifactError,
     PolicyError,
     RejectedTransactionError,
@@ -39,12 +40,13 @@ def test_no_error_class_is_forgotten() -> None:
     known = {InputError, FormatError, MissingArtifactError, IntegrityError, RejectedTransactionError, PolicyError}
     below = set(FedchainError.__subclasses__()) | set(InputError.__subclasses__())
     ours = {each for each in below if each.__module__ == "fedchain.core.errors"}
-    assert ours == known | {UnreachableError}
+    assert ours == known | {LockedArtifactError, UnreachableError}
 
 
 def test_every_verdict_has_its_code() -> None:
     assert {verdict: int(exit_of_verdict(verdict)) for verdict in Verdict} == {
         Verdict.VERIFIED: 0,
+        Verdict.ANCHORED: 3,
         Verdict.SELF_CONSISTENT: 3,
         Verdict.FINDINGS: 1,
     }

@@ -16,7 +16,7 @@ from fedchain.core.errors import PolicyError
 from fedchain.core.lineage import Lineage, Verdict
 from fedchain.core.rewards import RewardHistory, RoundRewards, Share
 from fedchain.ports.rewards import AssetKind, Proposal, VaultIdentity, VaultTerms
-from fedchain.workflow.payout import Announce, Claim, Dispute, Done, Finalize, Order, Propose
+from fedchain.workflow.payments import Announce, Claim, Dispute, Done, Finalize, Order, Propose
 from fedchain.workflow.summary import AccountSummary, PendingSummary, RewardOverview
 from tests.cli import samples
 from tests.cli.samples import FINDING, HOSTILE, screen

@@ -182,6 +182,12 @@ def _evm(clock: ManualClock, node: Node, identity: LedgerIdentity) -> World:
 # reading
 
 
+def test_the_aggregator_alone_has_the_lead(world: World) -> None:
+    world.ledger.check_lead()
+    with pytest.raises(RejectedTransactionError):
+        world.as_stranger.check_lead()
+
+
 def test_a_new_ledger_is_empty(world: World) -> None:
     assert list(world.ledger.events()) == []
     assert world.ledger.registry_head() == ZERO

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from fedchain.adapters.embedded_store import EmbeddedStore
 from fedchain.adapters.kubo.store import KuboStore
+from fedchain.adapters.replicated_store import ReplicatedStore
 from fedchain.core.cid import CHUNK_BYTES, DAG_PB, RAW, Cid, cid_of
 from fedchain.core.errors import IntegrityError, MissingArtifactError
-from fedchain.ports.store import ArtifactStore
+from fedchain.ports.store import ArtifactStore, Replica
 from tests.doubles.daemon import Daemon
+from tests.doubles.kubo_server import kubo_server
 from tests.doubles.store import MemoryStore
 
 SIZES = [0, 1, 1000, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES, 3 * CHUNK_BYTES + 7]
@@ -31,23 +33,36 @@ class Kept:
     lose: Callable[[Cid], object]
 
 
-@pytest.fixture(params=["memory", "embedded", pytest.param("daemon", marks=pytest.mark.slow)])
-def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Kept:
+@pytest.fixture(
+    params=["memory", "embedded", "server double", "replicated", pytest.param("daemon", marks=pytest.mark.slow)]
+)
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
     match request.param:
         case "memory":
             memory = MemoryStore()
-            return Kept(memory, memory.artifacts.__setitem__, memory.artifacts.pop)
+            yield Kept(memory, memory.artifacts.__setitem__, memory.artifacts.pop)
         case "daemon":
             node: Daemon = request.getfixturevalue("ipfs")
             node.forget_all()
-            return Kept(KuboStore(node.node()), node.forge, node.forget)
+            yield Kept(KuboStore(node.node()), node.forge, node.forget)
+        case "server double":
+            with kubo_server() as server:
+                yield Kept(server.store(), server.forge, lambda cid: server.pins.discard(cid.text))
+        case "replicated":
+            stores = [MemoryStore() for _ in range(3)]
+            replicas = [Replica(str(number), each, is_written=True) for number, each in enumerate(stores)]
+            yield Kept(
+                ReplicatedStore(replicas, 2, 60),
+                lambda cid, data: [each.artifacts.update({cid: data}) for each in stores],
+                lambda cid: [each.artifacts.pop(cid) for each in stores],
+            )
         case _:
             root = tmp_path / "store"
 
             def path(cid: Cid) -> Path:
                 return next(root.glob(f"*/{cid}"))
 
-            return Kept(
+            yield Kept(
                 EmbeddedStore(root),
                 lambda cid, data: path(cid).write_bytes(data),
                 lambda cid: path(cid).unlink(),

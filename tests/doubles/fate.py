@@ -163,6 +163,9 @@ class FatefulLedger:
     def find(self, run: bytes, round_: int) -> LinkEvent | None:
         return self.ledger.find(run, round_)
 
+    def check_lead(self) -> None:
+        self.ledger.check_lead()
+
     def seal(self, link: RoundLink, previous_hash: bytes) -> Seal:
         if self.fate.happens(self.fate.weather.unreachable):
             raise UnreachableError("the ledger does not answer")

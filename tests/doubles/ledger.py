@@ -63,6 +63,9 @@ class MemoryLedger:
         links = (event for event in self._record.events if isinstance(event, LinkEvent))
         return next((event for event in links if (event.link.run, event.link.round) == (run, round_)), None)
 
+    def check_lead(self) -> None:
+        _require(self._sender == self._record.aggregator, "the sender is not the aggregator")
+
     def seal(self, link: RoundLink, previous_hash: bytes) -> Seal:
         found = self.find(link.run, link.round)
         if found is None:

@@ -145,6 +145,9 @@ class MortalLedger:
     def find(self, run: bytes, round_: int) -> LinkEvent | None:
         return self.ledger.find(run, round_)
 
+    def check_lead(self) -> None:
+        self.ledger.check_lead()
+
     def seal(self, link: RoundLink, previous_hash: bytes) -> Seal:
         self.power.pass_moment("before seal")
         with self.power.turn:

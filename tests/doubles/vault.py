@@ -32,6 +32,8 @@ class MemoryVault:
     transactions: int = 0
     time: int = 0
     """That of the newest block."""
+    purses: dict[bytes, int] = field(default_factory=dict[bytes, int])
+    allowed: dict[bytes, int] = field(default_factory=dict[bytes, int])
 
     def fund(self, amount: int) -> None:
         """Put coins in."""
@@ -84,6 +86,26 @@ class MemoryRewardVault:
 
     def claimed(self, account: bytes) -> int:
         return self._vault.claimed.get(account, 0)
+
+    def purse(self) -> int:
+        return self._vault.purses.get(self._sender, 0)
+
+    def allowed(self) -> int:
+        return self._vault.allowed.get(self._sender, 0)
+
+    def allow(self, amount: int) -> bytes:
+        self._vault.allowed[self._sender] = amount
+        return self._vault.transact()
+
+    def fund(self, amount: int) -> bytes:
+        vault, kind = self._vault, self._vault.identity.terms.asset_kind
+        _require(amount <= self.purse(), "the sender holds too little")
+        if kind is AssetKind.ERC20:
+            _require(amount <= self.allowed(), "the vault may not take so much")
+            vault.allowed[self._sender] -= amount
+        vault.fund(amount)
+        vault.purses[self._sender] -= amount
+        return vault.transact()
 
     def propose(self, root: bytes, total: int, report: bytes) -> bytes:
         vault, terms = self._vault, self._vault.identity.terms

@@ -5,6 +5,7 @@ Every act is repeated after a crash before and after each of its effects, and by
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,8 @@ from fedchain.core.cid import RAW, Cid
 from fedchain.core.errors import InputError, IntegrityError, PolicyError, RejectedTransactionError
 from fedchain.core.rewards import Balance, RewardHistory, RewardReport, reward_leaf, reward_tree
 from fedchain.ports.rewards import AssetKind, Proposal, VaultIdentity, VaultTerms
-from fedchain.workflow.payout import Claim, Done, Finalize, Order, Payout, Propose, Standing
+from fedchain.workflow.payments import Allow, Claim, Done, Finalize, Fund, Order, Propose
+from fedchain.workflow.payout import Payout, Standing
 from tests.doubles.clock import ManualClock
 from tests.doubles.signer import NamedSigner
 from tests.doubles.vault import MemoryRewardVault, MemoryVault
@@ -352,6 +354,62 @@ def test_paid_and_unclaimed_are_what_was_put_in(world: World) -> None:
         assert world.vault.paid + unclaimed + surplus == world.vault.funded
 
 
+def paid_in(world: World, kind: AssetKind, purse: int) -> None:
+    """Have the vault pay in coins or tokens, of which the sender holds some."""
+    asset = b"\x04" * 20 if kind is AssetKind.ERC20 else bytes(20)
+    terms = replace(TERMS, asset_kind=kind, asset=asset)
+    world.vault = MemoryVault(replace(world.vault.identity, terms=terms), world.new.clock)
+    world.vault.purses[AGGREGATOR.address] = purse
+
+
+@pytest.mark.parametrize("kind", [AssetKind.NATIVE, AssetKind.ERC20])
+def test_what_is_missing_is_put_in_once(world: World, kind: AssetKind) -> None:
+    earned = sum(world.earned.values())
+    paid_in(world, kind, earned + 500)
+    assert [each.order.amount for each in world.payout().fund(100) if isinstance(each.order, Fund)] == [100]
+    assert world.payout().fund(100) == world.payout().fund(60) == ()
+    world.payout().fund()
+    assert (world.vault.funded, world.vault.purses[AGGREGATOR.address]) == (earned, 500)
+    assert world.payout().fund() == ()
+    told = [Fund] if kind is AssetKind.NATIVE else [Allow, Fund]
+    assert [type(each) for each in world.orders] == told * 2
+    world.pay()
+    assert world.vault.paid == earned
+
+
+def test_an_allowance_is_what_is_put_in_and_no_more(world: World) -> None:
+    paid_in(world, AssetKind.ERC20, 1000)
+    world.vault.allowed[AGGREGATOR.address] = 70
+    world.payout().fund(50)
+    assert [each.amount for each in world.orders if isinstance(each, Allow)] == [0, 50]
+    assert world.vault.allowed[AGGREGATOR.address] == 0
+    world.vault.allowed[AGGREGATOR.address] = 25  # of a command that was cut after it
+    world.orders.clear()
+    world.payout().fund(75)
+    assert [type(each) for each in world.orders] == [Fund]
+
+
+@pytest.mark.parametrize("kind", [AssetKind.NATIVE, AssetKind.ERC20])
+def test_funding_killed_before_or_after_any_write_is_completed_by_repeating_it(world: World, kind: AssetKind) -> None:
+    history = world.new.rewards()
+    for moment in range(4):
+        paid_in(world, kind, 1000)
+        port = Dying(world.vault, AGGREGATOR.address, moment)
+        with contextlib.suppress(CutError):
+            Payout(port, history, world.new.store, world.new.clock, world.orders.append).fund(400)
+        world.payout(history).fund(400)
+        assert (world.vault.funded, world.vault.purses[AGGREGATOR.address]) == (400, 600)
+
+
+def test_too_little_to_put_in_and_credits_are_refused(world: World) -> None:
+    with pytest.raises(InputError, match="credits are counted"):
+        world.payout().fund(5)
+    paid_in(world, AssetKind.ERC20, 4)
+    with pytest.raises(InputError, match="holds too little to put in: expected 5 units, got 4"):
+        world.payout().fund(5)
+    assert world.orders == []
+
+
 # crashes and races
 
 
@@ -366,6 +424,18 @@ class Dying(MemoryRewardVault):
         self._left -= 1
         if self._left < 0:
             raise CutError
+
+    def allow(self, amount: int) -> bytes:
+        self._pass()
+        done = super().allow(amount)
+        self._pass()
+        return done
+
+    def fund(self, amount: int) -> bytes:
+        self._pass()
+        done = super().fund(amount)
+        self._pass()
+        return done
 
     def propose(self, root: bytes, total: int, report: bytes) -> bytes:
         self._pass()

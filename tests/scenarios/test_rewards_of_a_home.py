@@ -13,7 +13,7 @@ from fedchain.config import RewardsConfig
 from fedchain.core.errors import InputError, IntegrityError, PolicyError
 from fedchain.core.lineage import Verdict
 from fedchain.wiring.rewards import claim, dispute, finalize, overview, propose
-from fedchain.workflow.payout import Claim, Order
+from fedchain.workflow.payments import Claim, Order
 from tests.scenarios.genuine import SMALL, run_quietly
 
 pytestmark = pytest.mark.slow

@@ -48,6 +48,9 @@ class Watched:
     def find(self, run: bytes, round_: int) -> LinkEvent | None:
         return self.ledger.find(run, round_)
 
+    def check_lead(self) -> None:
+        self.ledger.check_lead()
+
     def seal(self, link: RoundLink, previous_hash: bytes) -> Seal:
         return self.ledger.seal(link, previous_hash)
 

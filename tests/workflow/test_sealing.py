@@ -27,6 +27,8 @@ class Unsteady:
     fails_before: int = 0
     fails_after: int = 0
     lies: bool = False
+    is_stale: bool = False
+    checks: int = 0
     sent: list[int] = field(default_factory=list[int])
 
     def identity(self) -> LedgerIdentity:
@@ -43,6 +45,12 @@ class Unsteady:
 
     def find(self, run: bytes, round_: int) -> LinkEvent | None:
         return self.ledger.find(run, round_)
+
+    def check_lead(self) -> None:
+        if self.is_stale:
+            raise RejectedTransactionError("another aggregator has taken over")
+        self.checks += 1
+        self.ledger.check_lead()
 
     def seal(self, link: RoundLink, previous_hash: bytes) -> Seal:
         self.sent.append(link.round)
@@ -159,4 +167,21 @@ def test_the_error_of_a_round_is_told_even_where_sealing_it_failed_too() -> None
     new.cohort.order = None
     new.run()
     assert kinds(new) == [LinkKind.ABORTED, LinkKind.SEALED, LinkKind.SEALED, LinkKind.CLOSED]
+    new.check()
+
+
+def test_the_lead_is_asked_for_once_a_round_before_the_first_promise() -> None:
+    new = federation(Setup(sites=3, rounds=2))
+    ledger = Unsteady(new.ledger)
+    machine(new, ledger).run()
+    assert ledger.checks == 2
+
+
+def test_a_stale_aggregator_promises_nothing() -> None:
+    new = federation(Setup())
+    with pytest.raises(RejectedTransactionError, match="taken over"):
+        machine(new, Unsteady(new.ledger, is_stale=True)).run()
+    assert new._promises() == []
+    assert list(RunState.replay(new.journal.entries()).decided) == []
+    new.run()
     new.check()

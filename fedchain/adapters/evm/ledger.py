@@ -8,6 +8,8 @@ from typing import Final
 from fedchain.adapters.evm.events import LINK_TOPICS, REGISTRY, ROUNDS, decode_event
 from fedchain.adapters.evm.node import Log, Node
 from fedchain.adapters.evm.proof import StorageProof, head_key
+from fedchain.adapters.sealed import seal_of
+from fedchain.core.digest import hex32
 from fedchain.core.eip712 import members
 from fedchain.core.errors import InputError, RejectedTransactionError, UnreachableError
 from fedchain.core.messages import (
@@ -82,13 +84,25 @@ class EvmLedger:
         found = self.find(link.run, link.round)
         if found is None:
             found = self._send(link, previous_hash)
-        if (found.link, found.previous_hash) != (link, previous_hash):
+        return seal_of(found, link, previous_hash)
+
+    def check_lead(self) -> None:
+        """Check that this key may seal, under the fence that this ledger has.
+
+        Raises:
+            RejectedTransactionError: if it is not the aggregator's, or another one with the same key has taken over.
+            UnreachableError: if the node does not answer.
+            InputError: if there is no aggregator's key here.
+        """
+        own = self._key().address
+        aggregator, fence, _ = self.lead()
+        if aggregator != own:
             raise RejectedTransactionError(
-                f"round {link.round} is taken by another link",
-                expected=f"model 0x{link.model_digest.hex()} after 0x{previous_hash.hex()}",
-                got=f"model 0x{found.link.model_digest.hex()} after 0x{found.previous_hash.hex()}",
-            )
-        return Seal(found.round_hash, found.transaction)
+                "this key seals no rounds", expected=f"that of {hex32(aggregator)}", got=hex32(own),
+                remedy="`fedchain ledger grant aggregator` names another one",
+            )  # fmt: skip
+        if fence != self._fence:
+            raise self._taken_over("nothing is promised", fence)
 
     def take_over(self) -> None:
         """Become the one that seals: whatever was opened before with the aggregator's key is refused from now on.
@@ -139,15 +153,18 @@ class EvmLedger:
             present = self._present_fence()
             if present == self._fence:
                 raise
-            raise RejectedTransactionError(
-                f"round {link.round} is not sealed: another aggregator with this key has taken over",
-                expected=f"fence {self._fence}", got=f"fence {present}",
-                remedy="stop one of the two; a repeated command takes over again",
-            ) from error  # fmt: skip
+            raise self._taken_over(f"round {link.round} is not sealed", present) from error
         event = self._link(done.logs)
         if event is None:
             raise UnreachableError("node confirmed a seal without its event", got=f"0x{done.transaction.hex()}")
         return event
+
+    def _taken_over(self, what: str, fence: int) -> RejectedTransactionError:
+        return RejectedTransactionError(
+            f"{what}: another aggregator with this key has taken over",
+            expected=f"fence {self._fence}", got=f"fence {fence}",
+            remedy="stop one of the two; a repeated command takes over again",
+        )  # fmt: skip
 
     def _present_fence(self) -> int:
         return self.lead()[1]

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import astuple
 from typing import Any, Final
 
-from fedchain.adapters.evm.abi import Contract, contract
-from fedchain.adapters.evm.encoding import contract_address
+from fedchain.adapters.evm.challenges import challenges_at, create, created_by, deploy_challenges, link_records
 from fedchain.adapters.evm.node import Log, Node
 from fedchain.adapters.evm.release_events import MODELS, release_event, version_of
 from fedchain.core.digest import ZERO
@@ -22,7 +21,6 @@ from fedchain.core.signatures import checksum_address
 from fedchain.ports.models import RecordedVersion, ReleaseEvent, ReleaseIdentity, ReleaseTerms, Reviewer, VersionStatus
 from fedchain.ports.signer import Signer
 
-CHALLENGES: Final[Contract] = contract("Challenges")
 _SUBMITTED: Final = MODELS.events["VersionSubmitted"]
 
 
@@ -70,7 +68,7 @@ class EvmModelRegistry:
 
     def submit(self, version: Version, records: Sequence[LinkRecord], signature: bytes) -> bytes:
         """Add a version as a draft; return the transaction hash."""
-        return self._send("submit", version.fields(), [_record(each) for each in records], signature)
+        return self._send("submit", version.fields(), link_records(records), signature)
 
     def move(self, message: MoveVersion, signature: bytes) -> bytes:
         """Move a version; return the transaction hash."""
@@ -117,14 +115,10 @@ def deploy_models(node: Node, deployer: Signer, terms: ReleaseTerms) -> ReleaseI
         RejectedTransactionError: if a contract refuses the terms.
         UnreachableError: if the node does not answer.
     """
-    created = [contract_address(deployer.address, nonce) for nonce in range(node.nonce(deployer.address))]
-    contracts = [each for each in created if node.code(each)]
-    found = next((each for each in contracts if _terms_at(node, each) == terms), None)
+    found = next((each for each in created_by(node, deployer) if _terms_at(node, each) == terms), None)
     if found is None:
-        challenges = next((each for each in contracts if _challenges_at(node, each) == _asked(terms)), None)
-        if challenges is None:
-            challenges = _create(node, deployer, CHALLENGES, *_asked(terms))
-        found = _create(node, deployer, MODELS, challenges, terms.quorum, terms.required_roles)
+        challenges = deploy_challenges(node, deployer, terms.rounds_contract, terms.answer_window_s)
+        found = create(node, deployer, MODELS, challenges, terms.quorum, terms.required_roles)
     identity = ReleaseIdentity(node.chain_id(), found, terms)
     check_models(node, identity)
     return identity
@@ -146,25 +140,6 @@ def check_models(node: Node, identity: ReleaseIdentity) -> None:
         )  # fmt: skip
 
 
-def _create(node: Node, deployer: Signer, what: Contract, *arguments: object) -> bytes:
-    address = contract_address(deployer.address, node.nonce(deployer.address))
-    node.send(deployer, what, what.creation(*arguments), None)
-    return address
-
-
-def _asked(terms: ReleaseTerms) -> tuple[bytes, int]:
-    return terms.rounds_contract, terms.answer_window_s
-
-
-def _challenges_at(node: Node, address: bytes) -> tuple[bytes, int] | None:
-    """Return rounds and window of a contract of challenges, None where there is another contract."""
-    try:
-        (rounds,), (window,) = (node.call(address, CHALLENGES, name) for name in ("rounds", "window"))
-        return bytes.fromhex(rounds.removeprefix("0x")), window
-    except (FormatError, RejectedTransactionError):
-        return None
-
-
 def _terms_at(node: Node, address: bytes) -> ReleaseTerms | None:
     """Return the terms of a registry of models, None where there is another contract."""
     names = ("challenges", "quorum", "requiredRoles")
@@ -172,17 +147,12 @@ def _terms_at(node: Node, address: bytes) -> ReleaseTerms | None:
         (challenges,), (quorum,), (roles,) = (node.call(address, MODELS, name) for name in names)
     except (FormatError, RejectedTransactionError):
         return None
-    asked = _challenges_at(node, bytes.fromhex(challenges.removeprefix("0x")))
+    asked = challenges_at(node, bytes.fromhex(challenges.removeprefix("0x")))
     return None if asked is None else ReleaseTerms(*asked, quorum, roles)
 
 
 def _shown(shown: Behind) -> tuple[object, ...]:
     return [each.fields() for each in shown.path], shown.dataset, list(shown.proof)
-
-
-def _record(record: LinkRecord) -> tuple[object, ...]:
-    run, round_, kind, *rest = astuple(record.link)
-    return (run, round_, int(kind), record.previous_hash, *rest), record.registry_head
 
 
 def _recorded(log: Log) -> RecordedVersion:

@@ -142,14 +142,14 @@ class Node:
                     return [self._log(each) for each in found]
         raise UnreachableError("chain changes while it is read", got=f"{_READINGS} different heads", remedy="try later")
 
-    def send(self, signer: Signer, contract: Contract, data: bytes, to: bytes | None) -> Confirmation:
-        """Sign, send and confirm a transaction; a creation where `to` is None.
+    def send(self, signer: Signer, contract: Contract, data: bytes, to: bytes | None, value: int = 0) -> Confirmation:
+        """Sign, send and confirm a transaction that pays `value` wei; a creation where `to` is None.
 
         Raises:
             RejectedTransactionError: if the contract refuses it, with its error, or the node does.
             UnreachableError: if the node does not answer, or does not confirm in time.
         """
-        receipt = self._sender.send(signer, contract, Request(to, data))
+        receipt = self._sender.send(signer, contract, Request(to, data, value))
         with translated(contract):
             return Confirmation(bytes(receipt["transactionHash"]), [self._log(log) for log in receipt["logs"]])
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from web3 import Web3
-from web3.types import TxParams, Wei
 
 from fedchain.adapters.evm.abi import Contract
-from fedchain.adapters.evm.answers import checksummed, prefixed, warn
+from fedchain.adapters.evm.answers import prefixed, warn
 from fedchain.adapters.evm.chain_view import ChainView
 from fedchain.adapters.evm.fees import FeePolicy, Fees
 from fedchain.adapters.evm.intents import Intent, Intents, Place, account_of, intents_in_memory
+from fedchain.adapters.evm.shipments import Shipment, Watch, fell_out, place_of
 from fedchain.adapters.evm.transactions import Request, signed, signed_again
 from fedchain.adapters.evm.waiting import Deadline, Stopwatch, SystemStopwatch
 from fedchain.core.errors import RejectedTransactionError, UnreachableError
@@ -83,7 +83,7 @@ class Sender:
         """
         deadline = Deadline(self._stopwatch, self._rules.timeout_s)
         account = account_of(self._chain.chain_id(), signer.address)
-        shipment = _Shipment(signer, contract, request, account, deadline)
+        shipment = Shipment(signer, contract, request, account, deadline)
         for _ in range(_MOST_NONCES):
             receipt = self._confirmed(shipment, self._journaled(shipment))
             if receipt is not None:
@@ -106,7 +106,7 @@ class Sender:
         """
         deadline = Deadline(self._stopwatch, self._rules.timeout_s)
         account = account_of(self._chain.chain_id(), signer.address)
-        shipment = _Shipment(signer, _NO_CONTRACT, Request(signer.address, b""), account, deadline)
+        shipment = Shipment(signer, _NO_CONTRACT, Request(signer.address, b""), account, deadline)
         with self._intents.exclusive(deadline):
             self._settled(shipment)
         for intent in self._intents.of(account):
@@ -115,7 +115,7 @@ class Sender:
 
     # choosing a nonce
 
-    def _journaled(self, shipment: _Shipment) -> Intent:
+    def _journaled(self, shipment: Shipment) -> Intent:
         while True:
             with self._intents.exclusive(shipment.deadline):
                 fallen = self._settled(shipment)
@@ -130,7 +130,7 @@ class Sender:
     def _is_confirmed(self, intent: Intent) -> bool:
         return intent.place is not None and self._chain.is_deep(intent.place, self._rules.confirmations)
 
-    def _settled(self, shipment: _Shipment) -> list[Intent]:
+    def _settled(self, shipment: Shipment) -> list[Intent]:
         """Send what is journaled and not in the chain; return what had been in it and fell out."""
         intents = self._intents.of(shipment.account)
         places = [intent.place for intent in intents if intent.place is not None]
@@ -141,15 +141,15 @@ class Sender:
             if intent.place is not None and is_intact:
                 continue
             receipt = self._chain.receipt(intent.attempts)
-            self._intents.place(shipment.account, intent.nonce, None if receipt is None else _place(receipt))
+            self._intents.place(shipment.account, intent.nonce, None if receipt is None else place_of(receipt))
             if receipt is None:
                 if intent.place is not None:
-                    self._say(_fell_out(intent))
+                    self._say(fell_out(intent))
                     fallen.append(intent)
                 self._broadcast_again(intent)
         return fallen
 
-    def _new(self, shipment: _Shipment) -> Intent | None:
+    def _new(self, shipment: Shipment) -> Intent | None:
         """Journal and send under the next nonce; return None if it is another's by now."""
         gas = self._chain.gas(shipment.contract, shipment.parameters()) * (100 + _SPARE_GAS_PERCENT) // 100
         pending = self._chain.count(shipment.signer.address, "pending")
@@ -173,7 +173,7 @@ class Sender:
             return None
         return intent
 
-    def _fill(self, shipment: _Shipment, nonce: int) -> None:
+    def _fill(self, shipment: Shipment, nonce: int) -> None:
         """Take a nonce that no transaction has, with an empty transfer to self, so that those after it can be mined."""
         self._say(f"nonce {nonce} is missing: it is filled with an empty transfer")
         request = Request(shipment.signer.address, b"")
@@ -183,7 +183,7 @@ class Sender:
         self._intents.add(shipment.account, intent)
         self._broadcast_again(intent)
 
-    def _fees(self, shipment: _Shipment) -> Fees:
+    def _fees(self, shipment: Shipment) -> Fees:
         is_said = False
         while True:
             base_fee, tip = self._chain.market()
@@ -202,14 +202,14 @@ class Sender:
 
     # waiting for a receipt
 
-    def _confirmed(self, shipment: _Shipment, intent: Intent) -> Any:  # noqa: ANN401  # web3's receipt
+    def _confirmed(self, shipment: Shipment, intent: Intent) -> Any:  # noqa: ANN401  # web3's receipt
         """Return the receipt once it is deep enough; None if another transaction took the nonce."""
-        watch = _Watch(intent, self._stopwatch.now())
+        watch = Watch(intent, self._stopwatch.now())
         while True:
             watch.intent = self._intents.find(shipment.account, intent.nonce) or watch.intent
             receipt = self._chain.receipt(watch.intent.attempts)
             if receipt is not None:
-                place = _place(receipt)
+                place = place_of(receipt)
                 if place != watch.intent.place:
                     self._intents.place(shipment.account, intent.nonce, place)
                 if self._chain.is_deep(place, self._rules.confirmations):
@@ -227,11 +227,11 @@ class Sender:
                 )
             shipment.deadline.wait(self._rules.poll_s)
 
-    def _is_lost(self, shipment: _Shipment, watch: _Watch) -> bool:
+    def _is_lost(self, shipment: Shipment, watch: Watch) -> bool:
         """See to a transaction without a receipt; return whether its nonce was used for another one."""
         now = self._stopwatch.now()
         if watch.intent.place is not None:
-            self._say(_fell_out(watch.intent))
+            self._say(fell_out(watch.intent))
             self._intents.place(shipment.account, watch.intent.nonce, None)
             self._broadcast_again(watch.intent)
         elif now - watch.looked_at >= self._rules.resend_after_s:
@@ -247,7 +247,7 @@ class Sender:
             self._hurry(shipment, watch.intent)
         return False
 
-    def _hurry(self, shipment: _Shipment, intent: Intent) -> None:
+    def _hurry(self, shipment: Shipment, intent: Intent) -> None:
         """Offer more for a stuck transaction, as far as the cap allows, and fill the nonces that hold it up."""
         with self._intents.exclusive(shipment.deadline):
             present = self._intents.find(shipment.account, intent.nonce)
@@ -266,14 +266,14 @@ class Sender:
             self._intents.add_attempt(shipment.account, intent.nonce, attempt)
             self._broadcast_again(Intent(intent.nonce, intent.call, (attempt,)))
 
-    def _check(self, shipment: _Shipment, receipt: Any) -> None:  # noqa: ANN401  # web3's receipt
+    def _check(self, shipment: Shipment, receipt: Any) -> None:  # noqa: ANN401  # web3's receipt
         if receipt["status"] == 1:
             return
         # Another transaction came between; the same call now says why.
         self._chain.call(shipment.contract, shipment.parameters(), receipt["blockNumber"])
         raise RejectedTransactionError("transaction failed", got=prefixed(bytes(receipt["transactionHash"])))
 
-    def _forget(self, shipment: _Shipment, place: Place) -> None:
+    def _forget(self, shipment: Shipment, place: Place) -> None:
         buried = place.block + self._rules.confirmations - self._rules.buried_after
         self._intents.forget_up_to(shipment.account, buried)
 
@@ -290,47 +290,3 @@ class Sender:
         if line != self._said:
             self._say(line)
             self._said = line
-
-
-@dataclass(frozen=True, slots=True)
-class _Shipment:
-    """One request on its way: whose, what, and until when."""
-
-    signer: Signer
-    contract: Contract
-    request: Request
-    account: bytes
-    deadline: Deadline
-
-    @property
-    def chain_id(self) -> int:
-        return int.from_bytes(self.account[:32])
-
-    @property
-    def call(self) -> bytes:
-        return self.request.digest()
-
-    def parameters(self) -> TxParams:
-        found: TxParams = {"from": checksummed(self.signer.address), "data": prefixed(self.request.data)}
-        if self.request.value:
-            found["value"] = Wei(self.request.value)
-        if self.request.to is not None:
-            found["to"] = checksummed(self.request.to)
-        return found
-
-
-class _Watch:
-    """What was last seen of an intent that is waited for."""
-
-    def __init__(self, intent: Intent, now: float) -> None:
-        self.intent = intent
-        self.looked_at = self.attempted_at = now
-        self.is_passed = False
-
-
-def _place(receipt: Any) -> Place:  # noqa: ANN401  # web3's receipt
-    return Place(int(receipt["blockNumber"]), bytes(receipt["blockHash"]))
-
-
-def _fell_out(intent: Intent) -> str:
-    return f"transaction 0x{intent.attempts[-1].hash.hex()} fell out of the chain and is sent again"

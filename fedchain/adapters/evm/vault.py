@@ -19,6 +19,15 @@ from fedchain.ports.rewards import AssetKind, Proposal, VaultIdentity, VaultTerm
 from fedchain.ports.signer import Signer
 
 VAULT: Final[Contract] = contract("RewardVault")
+_TOKEN: Final = Contract(
+    bytecode=b"",
+    constructor=(),
+    functions={"balanceOf": ("address",), "allowance": ("address", "address"), "approve": ("address", "uint256")},
+    outputs={"balanceOf": ("uint256",), "allowance": ("uint256",)},
+    events={},
+    errors={},
+)
+"""What of ERC-20 a funder needs; some tokens return nothing from approve."""
 _PROPOSED: Final = VAULT.events["Proposed"]
 
 
@@ -67,6 +76,39 @@ class EvmRewardVault:
         """Return all that an account was paid."""
         return self._number("claimed", account)
 
+    def purse(self) -> int:
+        """Return what the sender holds of what the vault pays in.
+
+        Raises:
+            FormatError: if the token is no ERC-20 contract.
+        """
+        sender, terms = self._key().address, self._identity.terms
+        match terms.asset_kind:
+            case AssetKind.CREDITS:
+                return 0
+            case AssetKind.NATIVE:
+                return self._node.balance(sender)
+            case AssetKind.ERC20:
+                return int(self._node.call(terms.asset, _TOKEN, "balanceOf", sender)[0])
+
+    def allowed(self) -> int:
+        """Return how much the vault may take of the sender's tokens."""
+        terms, addresses = self._identity.terms, (self._key().address, self._identity.contract)
+        if terms.asset_kind is not AssetKind.ERC20:
+            return 0
+        return int(self._node.call(terms.asset, _TOKEN, "allowance", *addresses)[0])
+
+    def allow(self, amount: int) -> bytes:
+        """Let the vault take so many of the sender's tokens; return the transaction hash."""
+        data, token = _TOKEN.call("approve", self._identity.contract, amount), self._identity.terms.asset
+        return self._node.send(self._key(), _TOKEN, data, token).transaction
+
+    def fund(self, amount: int) -> bytes:
+        """Put coins or allowed tokens into the vault; return the transaction hash."""
+        coins = amount if self._identity.terms.asset_kind is AssetKind.NATIVE else 0
+        data, vault = VAULT.call("fund", amount), self._identity.contract
+        return self._node.send(self._key(), VAULT, data, vault, coins).transaction
+
     def propose(self, root: bytes, total: int, report: bytes) -> bytes:
         """Put up a root, as the distributor; return the transaction hash."""
         return self._send("propose", root, total, report)
@@ -88,10 +130,13 @@ class EvmRewardVault:
         return int(number)
 
     def _send(self, function: str, *arguments: object) -> bytes:
-        if self._sender is None:
-            raise InputError(f"no key to send {function} with", expected="a sender's", got="none")
         data = VAULT.call(function, *arguments)
-        return self._node.send(self._sender, VAULT, data, self._identity.contract).transaction
+        return self._node.send(self._key(), VAULT, data, self._identity.contract).transaction
+
+    def _key(self) -> Signer:
+        if self._sender is None:
+            raise InputError("no key to send with", expected="a sender's", got="none")
+        return self._sender
 
 
 def find_vault(node: Node, deployer: bytes, terms: VaultTerms) -> VaultIdentity | None:

@@ -15,6 +15,8 @@ from ipfshttpclient import http_requests
 from fedchain.core import json_text
 
 _BASE: Final = "api/v0"
+_SENT_BYTES: Final = 1 << 20
+"""At a time; by itself it sends a block in 128 pieces."""
 _MOST_BYTES: Final = 1 << 20
 """Of the answer to a command: a line or two."""
 
@@ -32,7 +34,7 @@ class BoundedClient(ipfshttpclient.Client):  # type: ignore[misc]  # the package
     """A client of the RPC at `multiaddr`, of whatever version: `ipfshttpclient.connect` refuses today's."""
 
     def __init__(self, multiaddr: str, headers: dict[str, str], timeout_s: float) -> None:
-        super().__init__(multiaddr, _BASE, offline=True, headers=headers, timeout=timeout_s)
+        super().__init__(multiaddr, _BASE, chunk_size=_SENT_BYTES, offline=True, headers=headers, timeout=timeout_s)
         self._client = _BoundedHttp(multiaddr, _BASE, offline=True, headers=headers, timeout=timeout_s)
 
 

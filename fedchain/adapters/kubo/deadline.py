@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 from fedchain.adapters.threads import started
 
 T = TypeVar("T")
-_MOST_LEFT_BEHIND: Final = 8
+MOST_LEFT_BEHIND: Final = 8
 
 
 class DeadlineError(OSError):
@@ -27,7 +27,7 @@ class Deadline:
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
-        self._free = threading.BoundedSemaphore(_MOST_LEFT_BEHIND)
+        self._free = threading.BoundedSemaphore(MOST_LEFT_BEHIND)
 
     def within(self, call: Callable[[], T]) -> T:
         """Return what `call` returns.
@@ -36,7 +36,7 @@ class Deadline:
             DeadlineError: if it does not within the limit, or too many earlier calls still hang; else what it raises.
         """
         if not self._free.acquire(timeout=self._limit_s):
-            raise DeadlineError(f"{_MOST_LEFT_BEHIND} earlier requests still hang")
+            raise DeadlineError(f"{MOST_LEFT_BEHIND} earlier requests still hang")
         done = started(call)
         done.add_done_callback(lambda _: self._free.release())
         try:

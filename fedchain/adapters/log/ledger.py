@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from fedchain.adapters.log.entries import LogLink
 from fedchain.adapters.log.file import Log, LogWriter
 from fedchain.adapters.log.state import CHAIN_ID, LogState, Signed
-from fedchain.core.digest import ZERO, Digest
+from fedchain.adapters.sealed import seal_of
+from fedchain.core.digest import ZERO, Digest, hex32
 from fedchain.core.errors import InputError, RejectedTransactionError
 from fedchain.core.history_tree import consistency_proof, inclusion_proof
 from fedchain.core.messages import AddOrganisation, RegistryMessage
@@ -63,13 +64,19 @@ class LogLedger:
         found = self.find(link.run, link.round)
         if found is None:
             found = self._append(link, previous_hash)
-        if (found.link, found.previous_hash) != (link, previous_hash):
-            raise RejectedTransactionError(
-                f"round {link.round} is taken by another link",
-                expected=f"model 0x{link.model_digest.hex()} after 0x{previous_hash.hex()}",
-                got=f"model 0x{found.link.model_digest.hex()} after 0x{found.previous_hash.hex()}",
-            )
-        return Seal(found.round_hash, found.transaction)
+        return seal_of(found, link, previous_hash)
+
+    def check_lead(self) -> None:
+        """Check that there is the aggregator's key here; the writer's lock keeps every other one out.
+
+        Raises:
+            RejectedTransactionError: if the key is another one.
+            InputError: if there is none.
+        """
+        log, sender = self._required_writer()
+        terms = log.current().terms
+        if terms is None or sender.address != terms.aggregator:
+            raise RejectedTransactionError("the sender is not the aggregator", got=hex32(sender.address))
 
     def tree_head(self) -> Signed:
         """Return the newest signed tree head."""
@@ -98,11 +105,14 @@ class LogLedger:
         return leaves[:size]
 
     def _append(self, link: RoundLink, previous_hash: bytes) -> LinkEvent:
-        if self._writer is None:
-            raise InputError("no key to seal with", expected="the aggregator's", got="none")
-        log, aggregator = self._writer
+        log, aggregator = self._required_writer()
         log.append(aggregator, LogLink(previous_hash, link))
         return log.current().links[link.run, link.round]
+
+    def _required_writer(self) -> tuple[LogWriter, Signer]:
+        if self._writer is None:
+            raise InputError("no key to seal with", expected="the aggregator's", got="none")
+        return self._writer
 
 
 class LogRegistry:

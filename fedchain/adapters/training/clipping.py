@@ -26,8 +26,22 @@ def clipped_sum(gradients: Sequence[torch.Tensor], max_grad_norm: float) -> list
     flat = [each.detach().double().flatten(start_dim=1) for each in gradients]
     norms = torch.stack([torch.linalg.vector_norm(each, dim=1) for each in flat]).norm(dim=0)
     is_finite = torch.isfinite(norms)
-    limit = max_grad_norm * (1.0 - ROUNDING)
-    factors = torch.where(is_finite, (limit / norms).clamp(max=1.0), 0.0)
+    factors = clip_factors(norms, max_grad_norm, ROUNDING)
     # 0 * NaN is NaN, so what is not finite is replaced and not only weighted with zero.
     clean = [torch.where(is_finite[:, None], each, 0.0) for each in flat]
     return [(factors @ each).reshape(gradient.shape[1:]) for each, gradient in zip(clean, gradients, strict=True)]
+
+
+def clip_factors(norms: torch.Tensor, max_grad_norm: float, rounding: float) -> torch.Tensor:
+    """Return what each record's gradient is scaled with: at most C / norm, zero where the norm is not finite."""
+    limit = max_grad_norm * (1.0 - rounding)
+    return torch.where(torch.isfinite(norms), (limit / norms).clamp(max=1.0), 0.0)
+
+
+def rounding_of(dtype: torch.dtype, records: int, width: int) -> float:
+    """Return the relative room below C that sums in `dtype` need.
+
+    A sum of k terms is off by at most k eps of their sizes: k is `width` in a norm, and `records` in a sum of records,
+    each of norm at most C.
+    """
+    return (records * records + 2 * width) * torch.finfo(dtype).eps

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -34,6 +34,11 @@ REKEY_AFTER: Final = 2**37
 """Bytes of one key's stream: half of what ChaCha20's 32-bit block counter reaches."""
 
 _WORD: Final = 8
+_31_BITS: Final = 2**31 - 1
+_BLOCK: Final = 1 << 16
+"""Normals made at once: what they are made from then stays in a core's cache."""
+
+_ZEROS: Final = bytes(12 * _BLOCK)
 
 
 class SecretStream:
@@ -57,9 +62,13 @@ class SecretStream:
 
     def sample(self, rows: int, one_in: int) -> npt.NDArray[np.intp]:
         """Return a Poisson sample of range(rows): each index by itself with probability 1 / one_in."""
+        return np.flatnonzero(self.samples(rows, one_in, 1)[0])
+
+    def samples(self, rows: int, one_in: int, count: int) -> npt.NDArray[np.bool_]:
+        """Return `count` Poisson samples, (count, rows): whether each row is in."""
         # floor(2^64 / b) words of 2^64: below 1/b by less than 2^-64, so never above the accounted rate.
         limit = np.uint64(2**64 // one_in - 1)
-        return np.flatnonzero(self.words(rows) <= limit)
+        return (self.words(count * rows) <= limit).reshape(count, rows)
 
     def normals(self, count: int) -> torch.Tensor:
         """Return independent standard normals in float64, (count,), by Box and Muller (1958)."""
@@ -69,6 +78,46 @@ class SecretStream:
         radius = uniform[:half].log_().mul_(-2.0).sqrt_()
         angle = uniform[half:].mul_(2.0 * math.pi)
         return torch.cat([radius * angle.cos(), radius * angle.sin()])[:count]
+
+    def fill_words(self, out: npt.NDArray[np.int32]) -> None:
+        """Fill a contiguous array with uniform 32-bit words."""
+        size = out.nbytes
+        if size > self._left:
+            self._cipher, self._left = _keyed(self._secret), REKEY_AFTER
+        self._left -= size
+        self._cipher.update_into(
+            memoryview(_ZEROS)[:size] if size <= len(_ZEROS) else bytes(size), out.view(np.uint8).data
+        )
+
+
+def fill_normals(streams: Sequence[SecretStream], out: torch.Tensor) -> None:
+    """Fill row i of `out`, (streams, count), with independent standard normals from stream i.
+
+    In float32 a pair of normals takes three 32-bit words: 62 bits for the radius, so that the tail reaches 9.3 standard
+    deviations as in float64, and 32 bits for the angle, more than float32 resolves.
+    """
+    count = out.shape[1]
+    if out.dtype == torch.float64:
+        for row, stream in zip(out, streams, strict=True):
+            row.copy_(stream.normals(count))
+        return
+    rows, columns = max(1, _BLOCK // max(1, count)), max(1, min(count, _BLOCK))
+    for first in range(0, len(streams), rows):
+        for start in range(0, count, columns):
+            _fill_block(streams[first : first + rows], out[first : first + rows, start : start + columns])
+
+
+def _fill_block(streams: Sequence[SecretStream], out: torch.Tensor) -> None:
+    half = -(-out.shape[1] // 2)
+    words = np.empty((len(streams), 3, half), np.int32)
+    for stream, row in zip(streams, words, strict=True):
+        stream.fill_words(row)
+    high, low, turn = torch.from_numpy(words).unbind(1)
+    uniform = high.bitwise_and_(_31_BITS).float().add_(low.bitwise_and_(_31_BITS).float(), alpha=2.0**-31)
+    radius = uniform.add_(2.0**-32).mul_(2.0**-31).log_().mul_(-2.0).sqrt_()
+    angle = turn.float().mul_(math.pi * 2.0**-31)
+    torch.mul(radius, angle.cos(), out=out[:, :half])
+    torch.mul(radius[:, : out.shape[1] - half], angle.sin_()[:, : out.shape[1] - half], out=out[:, half:])
 
 
 def _keyed(secret: Secret) -> CipherContext:

@@ -33,7 +33,7 @@ from fedchain.adapters.training.losses import summed_loss
 from fedchain.adapters.training.models import build, tensors_of
 from fedchain.adapters.training.modules import Maker, Makers, seeded
 from fedchain.adapters.training.secret_stream import Secret, SecretStream
-from fedchain.core.digest import tagged
+from fedchain.adapters.training.shuffling import shuffles
 from fedchain.core.errors import InputError
 from fedchain.core.privacy import Release, batches_per_epoch
 from fedchain.core.task import LocalTraining
@@ -123,7 +123,7 @@ def check_private(module: nn.Module) -> None:
 def train_plainly(module: nn.Module, partition: Partition, local: LocalRound) -> None:
     """Run SGD over shuffled batches; the order is a function of seed, round and dataset."""
     training = local.training
-    rate = _positive("strategy.learning_rate", training.learning_rate)
+    rate = positive("strategy.learning_rate", training.learning_rate)
     rows = torch.from_numpy(partition.train_x).double()
     labels = torch.from_numpy(partition.train_y).double()
     parameters = trained_of(module)
@@ -146,8 +146,8 @@ def train_privately(module: nn.Module, partition: Partition, local: LocalRound, 
     """
     check_private(module)
     training, release = local.training, local.release
-    rate = _positive("strategy.learning_rate", training.learning_rate)
-    bound = _positive("privacy.max_grad_norm", training.max_grad_norm)
+    rate = positive("strategy.learning_rate", training.learning_rate)
+    bound = positive("privacy.max_grad_norm", training.max_grad_norm)
     rows = torch.from_numpy(partition.train_x).double()
     labels = torch.from_numpy(partition.train_y).double()
     expected_batch = local.nominal_size / release.batches_per_epoch
@@ -171,7 +171,7 @@ class _Pull:
 
     @classmethod
     def of(cls, training: LocalTraining, parameters: list[nn.Parameter]) -> _Pull:
-        strength = 0.0 if training.proximal == "0" else _positive("strategy.proximal", training.proximal)
+        strength = 0.0 if training.proximal == "0" else positive("strategy.proximal", training.proximal)
         return cls(strength, parameters, [each.detach().clone() for each in parameters] if strength else [])
 
     def added(self, gradients: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
@@ -183,12 +183,20 @@ class _Pull:
 
 
 def batch_orders(training: LocalTraining, round_: int, partition: Partition) -> Iterator[npt.NDArray[np.intp]]:
-    """Yield the order of the rows for each epoch, from Philox's raw words, which numpy freezes."""
-    label = f"{training.seed}/{round_}/{partition.card.name}"
-    words = np.random.Philox(key=np.frombuffer(tagged("batch-order", label.encode())[:16], "<u8"))
-    batches = batches_per_epoch(len(partition.train_x), training.batch_size)
-    for _ in range(-(-training.steps(batches) // batches)):
-        yield np.argsort(words.random_raw(len(partition.train_x)), kind="stable")
+    """Return the order of the rows for each epoch."""
+    rows = len(partition.train_x)
+    return shuffles(order_label(training, round_, partition), rows, passes(training, rows))
+
+
+def passes(training: LocalTraining, rows: int) -> int:
+    """Return how many orders of its rows a client goes through in a round, the last one perhaps in part."""
+    batches = batches_per_epoch(rows, training.batch_size)
+    return -(-training.steps(batches) // batches)
+
+
+def order_label(training: LocalTraining, round_: int, partition: Partition) -> str:
+    """Return what an order of batches is a function of."""
+    return f"{training.seed}/{round_}/{partition.card.name}"
 
 
 @contextmanager
@@ -252,7 +260,12 @@ def _step(parameters: list[nn.Parameter], gradients: Sequence[torch.Tensor], rat
             parameter.sub_(gradient, alpha=rate)
 
 
-def _positive(name: str, text: str) -> float:
+def positive(name: str, text: str) -> float:
+    """Return a decimal string as a number above zero.
+
+    Raises:
+        InputError: if it is none.
+    """
     try:
         value = float(text)
     except ValueError:

@@ -1,0 +1,159 @@
+"""The engine as a simulation sees it: partitions by name in, the updates of a round out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+
+from fedchain.adapters.datasets.partition import Partition
+from fedchain.adapters.training.engine.choice import choose
+from fedchain.adapters.training.engine.pool import Pool
+from fedchain.adapters.training.engine.recipe import LISTED, Job, Part, Recipe, Rows
+from fedchain.adapters.training.losses import Loss
+from fedchain.adapters.training.models import build
+from fedchain.adapters.training.secret_stream import Secret
+from fedchain.adapters.training.trainer import (
+    OFF,
+    check_private,
+    check_release,
+    order_label,
+    positive,
+    single_threaded,
+)
+from fedchain.core.errors import InputError
+from fedchain.core.task import LocalTraining
+from fedchain.core.tensors import FloatTensors
+from fedchain.ports.training import LocalRound
+
+DOUBLE: Final = "float64"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Updates(Mapping[str, FloatTensors]):
+    """The rows of a matrix (clients, parameters) as updates by client, made float64 when they are read."""
+
+    clients: Mapping[str, int]
+    matrix: torch.Tensor
+    shapes: Mapping[str, tuple[int, ...]]
+
+    def __getitem__(self, client: str) -> FloatTensors:
+        pieces = self.matrix[self.clients[client]].double().split([_size(shape) for shape in self.shapes.values()])
+        return {
+            name: piece.numpy().reshape(shape) for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
+        }
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.clients)
+
+    def __len__(self) -> int:
+        return len(self.clients)
+
+
+class CohortEngine:
+    """Trains cohorts of the given partitions, in this process (`workers` = 1) or in a pool of worker processes.
+
+    `secret` is os.urandom; only tests put another in its place, and workers key their own streams.
+    """
+
+    def __init__(self, partitions: Mapping[str, Partition], workers: int = 1, secret: Secret = os.urandom) -> None:
+        self._partitions = dict(partitions)
+        self._numbers = {name: number for number, name in enumerate(self._partitions)}
+        self._workers, self._secret = workers, secret
+        pairs = [(torch.from_numpy(each.train_x), torch.from_numpy(each.train_y)) for each in self._partitions.values()]
+        self._rows = Rows.of(pairs, torch.float64)
+        self._pool: Pool | None = None
+
+    def train(self, base: FloatTensors, rounds: Mapping[str, LocalRound]) -> Mapping[str, FloatTensors]:
+        """Return each client's update, float64 by tensor name; see `fedchain.ports.training.Engine`."""
+        if not rounds:
+            return {}
+        training = self._checked(rounds)
+        module = build(training.model, training.model_options, base)
+        shapes = {name: tuple(each.shape) for name, each in module.named_parameters()}
+        flat = torch.cat([each.detach().reshape(-1) for each in module.parameters()])
+        parts = [self._part(name, local) for name, local in rounds.items()]
+        recipe = recipe_of(training)
+        is_private = training.epsilon != OFF
+        if is_private:
+            check_private(module)
+        choice = choose(module, recipe, is_private=is_private)
+        if choice is None:
+            raise InputError("model under differential privacy", expected="layers that the engine takes")
+        matrix = torch.empty(len(parts), len(flat), dtype=recipe.dtype)
+        if self._workers > 1:
+            matrix = self._pool_of(recipe).train(flat, parts).clone()
+        else:
+            with single_threaded():
+                choice.run(Job(recipe, module, self._rows, flat, parts, self._secret), matrix)
+        return Updates({name: row for row, name in enumerate(rounds)}, matrix, shapes)
+
+    def close(self) -> None:
+        """End the workers."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+    def _checked(self, rounds: Mapping[str, LocalRound]) -> LocalTraining:
+        first = next(iter(rounds.values())).training
+        for name, local in rounds.items():
+            if name not in self._partitions:
+                raise InputError("client", expected="one of this engine's partitions", got=name[:80])
+            if local.training != first:
+                raise InputError("training", expected="the same for all clients of a round", got=f"{name}'s own")
+            check_release(local)
+            features = self._partitions[name].features
+            if first.model_options.get("inputs") != str(features):
+                got = first.model_options.get("inputs")
+                raise InputError("model.inputs", expected=f"{features} features", got=got)
+        return first
+
+    def _part(self, name: str, local: LocalRound) -> Part:
+        release = local.release
+        return Part(
+            client=self._numbers[name],
+            order=order_label(local.training, local.round, self._partitions[name]),
+            nominal_size=local.nominal_size,
+            batches_per_epoch=release.batches_per_epoch,
+            steps=release.steps,
+            noise_multiplier=release.noise_multiplier,
+        )
+
+    def _pool_of(self, recipe: Recipe) -> Pool:
+        """Return the workers of this recipe; those of an earlier one are ended."""
+        if self._pool is None or self._pool.recipe != recipe:
+            self.close()
+            self._pool = Pool(recipe, self._rows, workers=self._workers, most=len(self._partitions))
+        return self._pool
+
+
+def recipe_of(training: LocalTraining) -> Recipe:
+    """Return how a round of this configuration trains: in float64, as the sites' own trainer does.
+
+    Raises:
+        InputError: if the learning rate or the clipping norm is no positive number, or the engine lacks the task.
+    """
+    is_private = training.epsilon != OFF
+    odd = (training.task, training.proximal, training.updates)
+    if odd != ("binary", "0", 0):
+        raise InputError(
+            "the engine", expected="task binary, proximal 0, updates 0", got="{}, {}, {}".format(*odd),
+            remedy="let each site train by itself",
+        )  # fmt: skip
+    return Recipe(
+        factory=LISTED,
+        options={"model": training.model, **training.model_options},
+        loss=Loss.BINARY,
+        batch_size=training.batch_size,
+        epochs=training.epochs,
+        learning_rate=positive("strategy.learning_rate", training.learning_rate),
+        max_grad_norm=positive("privacy.max_grad_norm", training.max_grad_norm) if is_private else 1.0,
+        precision=DOUBLE,
+    )
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    return torch.Size(shape).numel()

@@ -1,0 +1,92 @@
+"""Worker processes give what this process gives, and say so when they die."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from fedchain.adapters.training.engine import fused, loop
+from fedchain.adapters.training.engine.pool import Pool, dealt
+from fedchain.core.errors import InputError
+from tests.adapters.training.engine.samples import empty, job_of, recipe
+
+SIZES = (21, 8, 3, 16, 1)
+JOB = job_of(recipe("mlp", {"widths": "5,7,3"}, epochs=2), SIZES, (5,))
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    made = Pool(JOB.recipe, JOB.rows, workers=2, most=len(SIZES))
+    yield made
+    made.close()
+
+
+def test_workers_give_the_same_updates_round_after_round(pool: Pool) -> None:
+    here = empty(JOB)
+    fused.train(JOB, here)
+    for _ in range(2):
+        torch.testing.assert_close(pool.train(JOB.base, JOB.parts), here, rtol=1e-12, atol=1e-14)
+    some = pool.train(JOB.base, JOB.parts[3:]).clone()
+    torch.testing.assert_close(some, here[3:], rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(pool.train(JOB.base, JOB.parts[:1]), here[:1], rtol=1e-12, atol=1e-14)
+
+
+def test_equal_rounds_give_equal_bytes(pool: Pool) -> None:
+    first = pool.train(JOB.base, JOB.parts).numpy().tobytes()
+    assert pool.train(JOB.base, JOB.parts).numpy().tobytes() == first
+
+
+@pytest.mark.slow
+def test_a_convolution_is_trained_by_the_loop_in_workers() -> None:
+    job = job_of(recipe("convolution", {"classes": "2"}), SIZES, (3, 16))
+    here = empty(job)
+    loop.train(job, here)
+    made = Pool(job.recipe, job.rows, workers=2, most=len(SIZES))
+    try:
+        torch.testing.assert_close(made.train(job.base, job.parts), here, rtol=1e-12, atol=1e-14)
+    finally:
+        made.close()
+
+
+@pytest.mark.slow
+def test_a_dead_worker_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    made = Pool(JOB.recipe, JOB.rows, workers=1, most=len(SIZES))
+    made.train(JOB.base, JOB.parts)
+    os.kill(made._workers[0].pid, signal.SIGKILL)
+    made._workers[0].wait()
+    with pytest.raises(InputError, match="a training worker ended"):
+        made.train(JOB.base, JOB.parts)
+    made.close()
+    capfd.readouterr()
+
+
+def open_files() -> set[Path]:
+    return set(Path("/proc/self/fd").iterdir())
+
+
+@pytest.mark.slow
+def test_closing_gives_memory_and_processes_back() -> None:
+    before = open_files()
+    made = Pool(JOB.recipe, JOB.rows, workers=1, most=len(SIZES))
+    worker = made._workers[0]
+    made.close()
+    assert worker.returncode == 0
+    assert open_files() == before
+
+
+def test_parts_are_dealt_by_size_and_each_once() -> None:
+    hands = dealt(JOB.parts, JOB.rows, 2)
+    assert sorted(hands[0] + hands[1]) == list(range(len(SIZES)))
+    loads = [sum(SIZES[place] for place in hand) for hand in hands]
+    assert abs(loads[0] - loads[1]) <= 1
+    assert dealt(JOB.parts[:1], JOB.rows, 3) == [[0], [], []]
+
+
+def test_what_workers_share_starts_as_it_was_given(pool: Pool) -> None:
+    assert torch.equal(pool._shared[0].tensor, JOB.rows.x)
+    assert torch.equal(pool._shared[1].tensor, JOB.rows.y)
