@@ -92,8 +92,8 @@ class World:
         model, payload = ArtifactRef(self.store.put(b"model").text, b"\x14" * 32), self.store.put(PAYLOAD).text
         manifest = RoundManifest(
             format=ROUND_FORMAT, run_manifest=model.cid, federation=FEDERATION, run=RUN, round=self.round, attempt=1,
-            kind=int(LinkKind.SEALED), reason="", base_model=replace(model, digest=b"\x13" * 32), model=model, state=None,
-            accepted=tuple(AcceptedUpdate(each, payload) for each in accepted), rejected=tuple(rejected),
+            kind=int(LinkKind.SEALED), reason="", base_model=replace(model, digest=b"\x13" * 32), model=model,
+            state=None, accepted=tuple(AcceptedUpdate(each, payload) for each in accepted), rejected=tuple(rejected),
             registry_head=self.ledger.registry_head(), opened_at=NOW, deadline=DEADLINE, closed_at=NOW,
         )  # fmt: skip
         leaves = [(each, DEVICE.address, payload) for each in accepted]
