@@ -25,7 +25,7 @@ MAKEFLAGS += --jobs=$(WORKERS)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo test test-slow check format lint types imports contracts forge halmos slither readme fix bench \
-	daemon lock clean
+	bench-engine bench-peers daemon lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r target what; do \
@@ -90,6 +90,12 @@ fix: $(INSTALLED) ## format, and mend what the linter can mend
 
 bench: $(INSTALLED) ## print what fedchain costs, against bare loops
 	$(RUN) experiments.bench
+
+bench-engine: $(INSTALLED) ## print the simulation engine's speed, against loops and Opacus
+	$(RUN) experiments.engine
+
+bench-peers: $(INSTALLED) ## install peers in .cache/peers and print their speed beside ours
+	$(RUN) experiments.engine.peers
 
 daemon: $(DAEMON) ## install the node of IPFS that the slow tests run (300 MB, minutes)
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from fedchain.adapters.datasets.partition import Partition
 from fedchain.adapters.training.models import initial
-from fedchain.adapters.training.trainer import TorchTrainer
 from fedchain.core.policy import DataPolicy, DatasetCard, GrantKind
 from fedchain.core.privacy import Release, batches_per_epoch
 from fedchain.core.task import LocalTraining
@@ -40,6 +39,15 @@ def canaries(included: Sequence[int] | npt.NDArray[np.intp], inputs: int) -> Par
     return partition_of(rows, np.ones(len(included)))
 
 
+class SiteTrainer(Protocol):
+    """A trainer that says what it trains on."""
+
+    @property
+    def partition(self) -> Partition: ...
+
+    def train(self, base: FloatTensors, local: LocalRound) -> FloatTensors: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Mechanism:
     """One call of DP-SGD on logistic regression."""
@@ -64,7 +72,7 @@ class Mechanism:
         )  # fmt: skip
         return LocalRound(training, self.release, 1, self.nominal_size)
 
-    def noisy_sums(self, trainer: TorchTrainer) -> FloatTensors:
+    def noisy_sums(self, trainer: SiteTrainer) -> FloatTensors:
         """Return the sum over the steps of what was divided by the public batch: clipped gradients with noise."""
         inputs = trainer.partition.features
         base = initial("logistic", {"inputs": str(inputs)}, 0)

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fedchain.adapters.training.trainer import TorchTrainer
+from tests.privacy.engines import ON_EACH_ENGINE, TrainerOf
 from tests.privacy.synthetic import BRIGHT, Mechanism, canaries
 
 INPUTS = 400_000
 CANARIES = 8
 
 
+@ON_EACH_ENGINE
 @pytest.mark.parametrize(
     "mechanism",
     [
@@ -28,9 +29,9 @@ CANARIES = 8
     ],
     ids=["one step", "loose clipping", "two steps"],
 )
-def test_noise_per_coordinate_is_what_was_charged(mechanism: Mechanism) -> None:
+def test_noise_per_coordinate_is_what_was_charged(mechanism: Mechanism, engine: TrainerOf) -> None:
     steps, bound = mechanism.release.steps, mechanism.max_grad_norm
-    sums = mechanism.noisy_sums(TorchTrainer(canaries(range(CANARIES), INPUTS)))
+    sums = mechanism.noisy_sums(engine(canaries(range(CANARIES), INPUTS)))
     length = math.hypot(BRIGHT, 1.0)
     signal = np.zeros(INPUTS)
     signal[:CANARIES] = -bound * BRIGHT / length * steps
@@ -43,15 +44,17 @@ def test_noise_per_coordinate_is_what_was_charged(mechanism: Mechanism) -> None:
     assert p_value > 1e-9
 
 
-def test_canaries_show_at_the_clipping_norm_and_nothing_else_does() -> None:
+@ON_EACH_ENGINE
+def test_canaries_show_at_the_clipping_norm_and_nothing_else_does(engine: TrainerOf) -> None:
     mechanism = Mechanism(nominal_size=CANARIES, batch_size=CANARIES, noise_multiplier=0.3, epochs=400)
-    sums = mechanism.noisy_sums(TorchTrainer(canaries(range(CANARIES), 2 * CANARIES)))["output.weight"].ravel()
+    sums = mechanism.noisy_sums(engine(canaries(range(CANARIES), 2 * CANARIES)))["output.weight"].ravel()
     mean = sums / mechanism.release.steps
     np.testing.assert_allclose(mean[:CANARIES], -1.0, atol=0.15)
     np.testing.assert_allclose(mean[CANARIES:], 0.0, atol=0.15)
 
 
-def test_the_divisor_is_the_public_batch_whatever_the_rows_are() -> None:
+@ON_EACH_ENGINE
+def test_the_divisor_is_the_public_batch_whatever_the_rows_are(engine: TrainerOf) -> None:
     mechanism = Mechanism(nominal_size=100, batch_size=100, noise_multiplier=0.3, epochs=400)
-    sums = mechanism.noisy_sums(TorchTrainer(canaries(range(5), 10)))["output.weight"].ravel()
+    sums = mechanism.noisy_sums(engine(canaries(range(5), 10)))["output.weight"].ravel()
     np.testing.assert_allclose(sums[:5] / mechanism.release.steps, -1.0, atol=0.15)

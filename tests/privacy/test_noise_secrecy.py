@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fedchain
+from fedchain.adapters.training.engine.cohort import CohortEngine
 from fedchain.adapters.training.secret_stream import KEY_SIZE, SecretStream
 from fedchain.adapters.training.trainer import TorchTrainer
 from fedchain.core.errors import InputError
@@ -26,7 +27,8 @@ from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.task import LocalTraining, Task
 from fedchain.core.tensors import FloatTensors, encode
 from fedchain.ports.training import LocalRound
-from tests.privacy.synthetic import Mechanism, canaries
+from tests.privacy.engines import ON_EACH_ENGINE, TrainerOf
+from tests.privacy.synthetic import Mechanism, SiteTrainer, canaries
 
 ROOT = Path(fedchain.__file__).parents[1]
 KEY = bytes(range(7, 7 + KEY_SIZE))
@@ -54,17 +56,20 @@ def encodings(key: bytes) -> Iterator[bytes]:
         yield repr(part)[2:-1].encode()
 
 
-def noisy(trainer: TorchTrainer, seed: int = 0) -> FloatTensors:
+def noisy(trainer: SiteTrainer, seed: int = 0) -> FloatTensors:
     return dataclasses.replace(MECHANISM, seed=seed).noisy_sums(trainer)
 
 
-def test_two_runs_with_one_seed_have_different_noise() -> None:
-    one, other = (noisy(TorchTrainer(SITE), seed=5)["output.weight"] for _ in range(2))
+@ON_EACH_ENGINE
+def test_two_runs_with_one_seed_have_different_noise(engine: TrainerOf) -> None:
+    one, other = (noisy(engine(SITE), seed=5)["output.weight"] for _ in range(2))
     assert not np.isclose(one, other).any()
 
 
-def test_the_noise_is_a_function_of_the_key_alone_and_not_of_any_seed() -> None:
-    trainer = TorchTrainer(SITE, lambda _size: KEY)
+@ON_EACH_ENGINE
+def test_the_noise_is_a_function_of_the_key_alone_and_not_of_any_seed(engine: TrainerOf) -> None:
+    trainer = engine(SITE, lambda _size: KEY)
+    torch.manual_seed(98)
     first = noisy(trainer, seed=1)
     torch.manual_seed(99)
     again = noisy(trainer, seed=2)
@@ -72,9 +77,10 @@ def test_the_noise_is_a_function_of_the_key_alone_and_not_of_any_seed() -> None:
         np.testing.assert_array_equal(array, again[name])
 
 
-def test_training_leaves_torchs_own_generator_alone() -> None:
+@ON_EACH_ENGINE
+def test_training_leaves_torchs_own_generator_alone(engine: TrainerOf) -> None:
     before = torch.get_rng_state()
-    noisy(TorchTrainer(SITE))
+    noisy(engine(SITE))
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -93,6 +99,7 @@ def test_every_call_asks_once_for_32_fresh_bytes() -> None:
 
 def test_the_source_is_os_urandom() -> None:
     assert inspect.signature(TorchTrainer).parameters["secret"].default is os.urandom
+    assert inspect.signature(CohortEngine).parameters["secret"].default is os.urandom
     assert inspect.signature(SecretStream).parameters["secret"].default is os.urandom
 
 
@@ -105,8 +112,14 @@ def test_production_gives_the_trainer_no_key_of_its_own() -> None:
                 made += 1
                 assert (len(call.args), call.keywords) == (1, []), path
             if name == "SecretStream":
-                assert path.name == "trainer.py", path
-                assert ast.unparse(call) == "SecretStream(self.secret)", path
+                expected = "job.secret" if path.parent.name == "engine" else "self.secret"
+                assert ast.unparse(call) == f"SecretStream({expected})", path
+                assert path.parent.name == "engine" or path.name == "trainer.py", path
+            if name == "CohortEngine":
+                assert len(call.args) <= 2, path
+                assert "secret" not in {keyword.arg for keyword in call.keywords}, path
+            if name == "Job":
+                assert ast.unparse(call.args[5]) in {"os.urandom", "self._secret", "self.secret"}, path
     assert "secret" not in {
         field.name for cls in (Task, LocalTraining, LocalRound) for field in dataclasses.fields(cls)
     }

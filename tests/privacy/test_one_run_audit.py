@@ -14,7 +14,7 @@ import pytest
 from scipy import stats
 
 from fedchain.adapters.training.accounting import PrvAccountant
-from fedchain.adapters.training.trainer import TorchTrainer
+from tests.privacy.engines import ON_EACH_ENGINE, TrainerOf
 from tests.privacy.synthetic import DELTA, Mechanism, canaries
 
 CANARIES = 2000
@@ -49,22 +49,24 @@ def noise_for(epsilon: float) -> float:
     return noise / 1e6
 
 
-def right_guesses(noise_multiplier: float) -> int:
+def right_guesses(noise_multiplier: float, engine: TrainerOf) -> int:
     coins = np.random.default_rng(2023).integers(0, 2, CANARIES).astype(bool)
     mechanism = Mechanism(CANARIES, CANARIES, noise_multiplier, epochs=STEPS)
-    sums = mechanism.noisy_sums(TorchTrainer(canaries(np.flatnonzero(coins), CANARIES)))["output.weight"].ravel()
+    sums = mechanism.noisy_sums(engine(canaries(np.flatnonzero(coins), CANARIES)))["output.weight"].ravel()
     order = np.argsort(sums)  # a canary that is in pulls its coordinate down
     guessed_in, guessed_out = order[: GUESSES // 2], order[-GUESSES // 2 :]
     return int(coins[guessed_in].sum() + (~coins[guessed_out]).sum())
 
 
+@ON_EACH_ENGINE
 @pytest.mark.parametrize("claimed", [1.0, 3.0])
-def test_what_an_attacker_can_prove_stays_below_the_claim(claimed: float) -> None:
-    assert lower_bound(right_guesses(noise_for(claimed))) < claimed
+def test_what_an_attacker_can_prove_stays_below_the_claim(claimed: float, engine: TrainerOf) -> None:
+    assert lower_bound(right_guesses(noise_for(claimed), engine)) < claimed
 
 
-def test_the_attack_is_strong_enough_to_refute_a_claim_of_3_where_the_truth_is_20() -> None:
-    assert lower_bound(right_guesses(noise_for(20.0))) > 3
+@ON_EACH_ENGINE
+def test_the_attack_is_strong_enough_to_refute_a_claim_of_3_where_the_truth_is_20(engine: TrainerOf) -> None:
+    assert lower_bound(right_guesses(noise_for(20.0), engine)) > 3
 
 
 def test_certain_guesses_refute_and_coin_flips_prove_nothing() -> None:

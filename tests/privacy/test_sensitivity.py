@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from fedchain.adapters.training.clipping import clipped_sum
-from fedchain.adapters.training.trainer import TorchTrainer
+from tests.privacy.engines import ON_EACH_ENGINE, TrainerOf
 from tests.privacy.synthetic import Mechanism, partition_of
 
 WEIGHTS, BIASES = 5, 2
@@ -76,10 +76,11 @@ def test_a_record_that_is_not_finite_counts_as_zero_and_the_others_count_in_full
         np.testing.assert_array_equal(clipped(spoiled, 1.0), clipped(fine, 1.0))
 
 
+@ON_EACH_ENGINE
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 3e38, -3e38])
-def test_a_hostile_row_leaves_the_update_finite_and_the_noise_in_it(value: float) -> None:
+def test_a_hostile_row_leaves_the_update_finite_and_the_noise_in_it(value: float, engine: TrainerOf) -> None:
     rows = np.vstack([np.zeros((3, 500)), np.full((1, 500), value)])
     mechanism = Mechanism(nominal_size=4, batch_size=4, noise_multiplier=1.0)
-    sums = mechanism.noisy_sums(TorchTrainer(partition_of(rows, np.ones(4))))["output.weight"]
+    sums = mechanism.noisy_sums(engine(partition_of(rows, np.ones(4))))["output.weight"]
     assert np.isfinite(sums).all()
     assert norm(sums.ravel()) == pytest.approx(math.sqrt(500), rel=0.25)

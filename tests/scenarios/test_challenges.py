@@ -93,8 +93,8 @@ class World:
         manifest = RoundManifest(
             format=ROUND_FORMAT, run_manifest=model.cid, federation=FEDERATION, run=RUN, round=self.round, attempt=1,
             kind=int(LinkKind.SEALED), reason="", base_model=replace(model, digest=b"\x13" * 32), model=model,
-            state=None, accepted=tuple(AcceptedUpdate(each, payload) for each in accepted), rejected=tuple(rejected),
-            registry_head=self.ledger.registry_head(), opened_at=NOW, deadline=DEADLINE, closed_at=NOW,
+            accepted=tuple(AcceptedUpdate(each, payload) for each in accepted), rejected=tuple(rejected),
+            registry_head=self.ledger.registry_head(), opened_at=NOW, deadline=DEADLINE, closed_at=NOW, state=None,
         )  # fmt: skip
         leaves = [(each, DEVICE.address, payload) for each in accepted]
         tree = updates_tree(self.contracts.identity.rounds, leaves)

@@ -57,7 +57,7 @@ def payloads(home: Path) -> tuple[Cid, ...]:
     found: list[Cid] = []
     for cid in store.cids():
         content = store.get(cid)
-        if b'"fedchain/round/1"' in content:
+        if b'"fedchain/round/2"' in content:
             manifest = document.from_bytes(RoundManifest, content)
             found += [Cid.parse(each.payload_cid) for each in manifest.accepted]
     assert len(found) == 4

@@ -35,7 +35,7 @@ REKEY_AFTER: Final = 2**37
 
 _WORD: Final = 8
 _31_BITS: Final = 2**31 - 1
-_BLOCK: Final = 1 << 16
+_BLOCK: Final = 1 << 17
 """Normals made at once: what they are made from then stays in a core's cache."""
 
 _ZEROS: Final = bytes(12 * _BLOCK)

@@ -183,15 +183,11 @@ class _Pull:
 
 
 def batch_orders(training: LocalTraining, round_: int, partition: Partition) -> Iterator[npt.NDArray[np.intp]]:
-    """Return the order of the rows for each epoch."""
+    """Return the order of the rows for each epoch that is begun."""
     rows = len(partition.train_x)
-    return shuffles(order_label(training, round_, partition), rows, passes(training, rows))
-
-
-def passes(training: LocalTraining, rows: int) -> int:
-    """Return how many orders of its rows a client goes through in a round, the last one perhaps in part."""
     batches = batches_per_epoch(rows, training.batch_size)
-    return -(-training.steps(batches) // batches)
+    epochs = -(-training.steps(batches) // batches)
+    return shuffles(order_label(training, round_, partition), rows, epochs)
 
 
 def order_label(training: LocalTraining, round_: int, partition: Partition) -> str:

@@ -39,8 +39,8 @@ def kept(module: nn.Module) -> list[Kept]:
     return [
         each
         for each in module.modules()
-        if type(each) is nn.Linear or (type(each) in (nn.Conv1d, nn.Conv2d) and _is_plain(each))
-    ]  # type: ignore[misc] # narrowed by exact types
+        if isinstance(each, nn.Linear) or (isinstance(each, nn.Conv1d | nn.Conv2d) and _is_plain(each))
+    ]
 
 
 def train(job: Job, out: torch.Tensor) -> None:
@@ -56,7 +56,7 @@ def train(job: Job, out: torch.Tensor) -> None:
             for sample in stream.samples(len(y), part.batches_per_epoch, part.steps):
                 chosen = torch.from_numpy(sample)
                 sums = books.clipped_sums(x[chosen], y[chosen], job.recipe.loss, job.recipe.max_grad_norm)
-                normals = noise.next()[0].split(sizes(job.module))
+                normals = torch.split(noise.next()[0], sizes(job.module))
                 with torch.no_grad():
                     for parameter, sum_, normal in zip(parameters, sums, normals, strict=True):
                         parameter.sub_(sum_, alpha=float(per_sum[index]))
@@ -171,7 +171,6 @@ def _padding(layer: nn.Conv1d | nn.Conv2d) -> tuple[int, ...]:
     return tuple(int(each) for each in layer.padding)  # no text: `_is_plain`
 
 
-def _is_plain(layer: nn.Module) -> bool:
+def _is_plain(layer: nn.Conv1d | nn.Conv2d) -> bool:
     """Whether a convolution is ungrouped and padded by given numbers of zeros."""
-    settings = vars(layer)
-    return settings["groups"] == 1 and settings["padding_mode"] == "zeros" and not isinstance(settings["padding"], str)
+    return layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)

@@ -41,7 +41,9 @@ class Updates(Mapping[str, FloatTensors]):
     shapes: Mapping[str, tuple[int, ...]]
 
     def __getitem__(self, client: str) -> FloatTensors:
-        pieces = self.matrix[self.clients[client]].double().split([_size(shape) for shape in self.shapes.values()])
+        pieces = torch.split(
+            self.matrix[self.clients[client]].double(), [_size(shape) for shape in self.shapes.values()]
+        )
         return {
             name: piece.numpy().reshape(shape) for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
         }
@@ -83,12 +85,12 @@ class CohortEngine:
         choice = choose(module, recipe, is_private=is_private)
         if choice is None:
             raise InputError("model under differential privacy", expected="layers that the engine takes")
-        matrix = torch.empty(len(parts), len(flat), dtype=recipe.dtype)
         if self._workers > 1:
-            matrix = self._pool_of(recipe).train(flat, parts).clone()
-        else:
-            with single_threaded():
-                choice.run(Job(recipe, module, self._rows, flat, parts, self._secret), matrix)
+            matrix, rows = self._pool_of(recipe).train(flat, parts)
+            return Updates(dict(zip(rounds, rows, strict=True)), matrix.clone(), shapes)
+        matrix = torch.empty(len(parts), len(flat), dtype=recipe.dtype)
+        with single_threaded():
+            choice.run(Job(recipe, module, self._rows, flat, parts, self._secret), matrix)
         return Updates({name: row for row, name in enumerate(rounds)}, matrix, shapes)
 
     def close(self) -> None:
@@ -130,19 +132,21 @@ class CohortEngine:
         return self._pool
 
 
+_KNOWN: Final = ("binary", "0", 0)
+"""Task, proximal term and number of updates that the engine trains with."""
+
+
 def recipe_of(training: LocalTraining) -> Recipe:
     """Return how a round of this configuration trains: in float64, as the sites' own trainer does.
 
     Raises:
-        InputError: if the learning rate or the clipping norm is no positive number, or the engine lacks the task.
+        InputError: if it is training that the engine does not know, or the learning rate or the clipping norm is no
+            positive number.
     """
+    asked = (training.task, training.proximal, training.updates)
+    if asked != _KNOWN:
+        raise InputError("local training for the engine", expected=f"task, proximal and updates {_KNOWN}", got=asked)
     is_private = training.epsilon != OFF
-    odd = (training.task, training.proximal, training.updates)
-    if odd != ("binary", "0", 0):
-        raise InputError(
-            "the engine", expected="task binary, proximal 0, updates 0", got="{}, {}, {}".format(*odd),
-            remedy="let each site train by itself",
-        )  # fmt: skip
     return Recipe(
         factory=LISTED,
         options={"model": training.model, **training.model_options},

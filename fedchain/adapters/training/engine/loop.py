@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from fedchain.adapters.training.engine.recipe import Job, load
@@ -12,7 +14,7 @@ from fedchain.adapters.training.shuffling import shuffles
 def train(job: Job, out: torch.Tensor) -> None:
     """Write the update of each part into its row of `out`."""
     recipe, module = job.recipe, job.module
-    parameters = list(module.parameters())
+    parameters: list[torch.Tensor] = list(module.parameters())
     for part, row in zip(job.parts, out, strict=True):
         load(module, job.base)
         x, y = job.rows[part.client]
@@ -24,13 +26,13 @@ def train(job: Job, out: torch.Tensor) -> None:
         read(parameters, job.base, row)
 
 
-def step(parameters: list[torch.nn.Parameter], gradients: tuple[torch.Tensor, ...], rate: float) -> None:
+def step(parameters: list[torch.Tensor], gradients: tuple[torch.Tensor, ...], rate: float) -> None:
     """Move parameters against gradients."""
     with torch.no_grad():
         torch._foreach_add_(parameters, gradients, alpha=-rate)
 
 
-def read(parameters: list[torch.nn.Parameter], base: torch.Tensor, row: torch.Tensor) -> None:
+def read(parameters: Sequence[torch.Tensor], base: torch.Tensor, row: torch.Tensor) -> None:
     """Write trained minus base into `row`."""
     with torch.no_grad():
         start = 0

@@ -85,23 +85,32 @@ class Pool:
         layout = Layout(recipe, rows.starts, shapes, tuple(each.descriptor for each in self._shared))
         self._workers = [_started(layout) for _ in range(workers)]
 
-    def train(self, base: torch.Tensor, parts: Sequence[Part]) -> torch.Tensor:
-        """Return the updates (parts, parameters), in memory that the next call overwrites.
+    @property
+    def pids(self) -> list[int]:
+        """The workers' process ids."""
+        return [worker.pid for worker in self._workers]
+
+    def train(self, base: torch.Tensor, parts: Sequence[Part]) -> tuple[torch.Tensor, list[int]]:
+        """Return the updates (parts, parameters) and the row of each part.
+
+        The rows lie in memory that the next call overwrites, each worker's together.
 
         Raises:
             InputError: if a worker died; its own message is on standard error.
         """
         self._shared[2].tensor.copy_(base)
-        busy = []
+        busy, row_of, first = [], [0] * len(parts), 0
         for worker, chosen in zip(self._workers, dealt(parts, self.rows, len(self._workers)), strict=True):
             if chosen:
-                order = {"places": list(chosen), "parts": [asdict(parts[place]) for place in chosen]}
-                _tell(worker, json.dumps(order))
+                _tell(worker, json.dumps({"first": first, "parts": [asdict(parts[place]) for place in chosen]}))
                 busy.append(worker)
+            for row, place in enumerate(chosen, start=first):
+                row_of[place] = row
+            first += len(chosen)
         for worker in busy:
             if _heard(worker) != DONE:
                 raise InputError("a training worker ended", expected=DONE, got=f"exit code {worker.wait()}")
-        return self._shared[3].tensor[: len(parts)]
+        return self._shared[3].tensor[: len(parts)], row_of
 
     def close(self) -> None:
         """End the workers and give the memory back."""

@@ -148,9 +148,9 @@ class Execution(Protocol):
         ...
 
 
-def sizes(module: nn.Module) -> tuple[int, ...]:
+def sizes(module: nn.Module) -> list[int]:
     """Return the number of elements of each parameter."""
-    return tuple(each.numel() for each in module.parameters())
+    return [each.numel() for each in module.parameters()]
 
 
 def flat(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -161,5 +161,5 @@ def flat(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
 def load(module: nn.Module, vector: torch.Tensor) -> None:
     """Put a flat vector into a module's parameters."""
     with torch.no_grad():
-        for parameter, piece in zip(module.parameters(), vector.split(sizes(module)), strict=True):
+        for parameter, piece in zip(module.parameters(), torch.split(vector, sizes(module)), strict=True):
             parameter.copy_(piece.view_as(parameter))

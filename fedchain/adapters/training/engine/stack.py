@@ -41,13 +41,14 @@ def shapes_of(module: nn.Module, loss: Loss) -> tuple[Shape, ...] | None:
             continue
         if type(each) is nn.ReLU and shapes and not shapes[-1].is_rectified:
             shapes[-1] = Shape(shapes[-1].inputs, shapes[-1].outputs, is_rectified=True)
-        elif type(each) is nn.Linear and each.bias is not None and id(each) not in seen:
+        elif type(each) is nn.Linear and len(list(each.parameters())) == 2 and id(each) not in seen:
             seen.add(id(each))
             shapes.append(Shape(each.in_features, each.out_features, is_rectified=False))
         else:
             return None
-    is_fit = bool(shapes) and not shapes[-1].is_rectified and (loss is Loss.CLASSES or shapes[-1].outputs == 1)
-    return tuple(shapes) if is_fit else None
+    if not shapes or shapes[-1].is_rectified or (loss is Loss.BINARY and shapes[-1].outputs != 1):
+        return None
+    return tuple(shapes)
 
 
 def spread(job: Job, shapes: Sequence[Shape]) -> list[Layer]:

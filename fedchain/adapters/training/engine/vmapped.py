@@ -74,14 +74,14 @@ def _gradient(job: Job) -> Gradients:
 
 def _views(job: Job, working: torch.Tensor) -> Tensors:
     """Return each parameter of all clients by name, as views of `working` (clients, parameters)."""
-    pieces = working.split(sizes(job.module), dim=1)
+    pieces = torch.split(working, sizes(job.module), dim=1)
     return {
-        name: piece.unflatten(1, parameter.shape)
+        name: piece.view(len(piece), *parameter.shape)
         for (name, parameter), piece in zip(job.module.named_parameters(), pieces, strict=True)
     }
 
 
 def _add(job: Job, working: torch.Tensor, gradients: Tensors, scale: float) -> None:
-    pieces = working.split(sizes(job.module), dim=1)
+    pieces = torch.split(working, sizes(job.module), dim=1)
     for piece, gradient in zip(pieces, gradients.values(), strict=True):
         piece.add_(gradient.detach().flatten(1), alpha=scale)

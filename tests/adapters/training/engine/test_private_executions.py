@@ -137,6 +137,7 @@ def test_the_noise_is_a_function_of_the_keys_alone(case: Case) -> None:
     assert not torch.isclose(updates_by(execution, replace(job, secret=os.urandom)), first, rtol=1e-6).all()
 
 
+@pytest.mark.slow
 @EACH
 def test_rows_are_sampled_at_the_charged_rate(case: Case) -> None:
     execution, make = case
