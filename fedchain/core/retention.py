@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from fedchain.core.cid import Cid
 from fedchain.core.errors import FormatError
@@ -159,12 +159,10 @@ def _texts(value: Json) -> Iterator[str]:
         case str():
             yield value
         case list():
-            items: list[Json] = value
-            for each in items:
+            for each in cast("list[object]", value):
                 yield from _texts(each)
         case dict():
-            members: dict[str, Json] = value
-            for each in members.values():
+            for each in cast("dict[str, Json]", value).values():
                 yield from _texts(each)
         case _:
             pass
