@@ -14,6 +14,8 @@ from fedchain.adapters.embedded_store import EmbeddedStore
 from fedchain.core.cid import cid_of
 from tests.adapters.store_files import LARGE, assert_is_sound, file_of
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).parents[2]
 
 PUT = """

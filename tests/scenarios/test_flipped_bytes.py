@@ -34,6 +34,8 @@ from fedchain.wiring.record import read_trust
 from tests.scenarios.forge import Forgery, History, Stage, judged, read_history, told_in_memory
 from tests.scenarios.genuine import Genuine, check
 
+pytestmark = pytest.mark.slow
+
 Places = set[tuple[str, int]]
 
 SIDECAR: Final = ".dag"
@@ -160,7 +162,6 @@ def test_every_artifact_of_a_home_is_named_by_a_round(vault: Vault, large_vault:
     assert any(path.suffix == SIDECAR for path in large_vault.artifacts)
 
 
-@pytest.mark.slow
 @settings(max_examples=80)
 @given(data=st.data(), bit=st.integers(0, 7))
 def test_a_flipped_bit_of_an_artifact_is_a_finding_in_every_round_that_names_it(
@@ -306,7 +307,6 @@ def test_the_command_ends_with_exit_2_where_a_trust_file_cannot_be_read(
 # -- every byte -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("share", range(SHARES))
 def test_no_byte_of_any_artifact_can_be_flipped_unnoticed(short_vault: Vault, short_stage: Stage, share: int) -> None:
     store, trust = open_artifacts(Home(short_vault.home)), read_trust(Home(short_vault.home).trust)
@@ -317,7 +317,6 @@ def test_no_byte_of_any_artifact_can_be_flipped_unnoticed(short_vault: Vault, sh
             assert places_of(lineage) == short_vault.rounds_of(artifact), (artifact.name, position)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("share", range(SHARES))
 def test_no_byte_of_a_trust_file_can_be_flipped_unnoticed(short_vault: Vault, short_stage: Stage, share: int) -> None:
     trust, store = Home(short_vault.home).trust, short_stage.store
@@ -334,7 +333,6 @@ def test_no_byte_of_a_sidecar_can_be_flipped_without_its_artifact_being_refused(
                 store.get(Cid.parse(sidecar.stem))
 
 
-@pytest.mark.slow
 def test_no_place_of_a_large_artifact_that_is_tried_can_be_flipped_unnoticed(large_vault: Vault) -> None:
     for artifact in large_vault.artifacts:
         for position in range(artifact.stat().st_size - 1, 0, -STRIDE):
@@ -343,7 +341,6 @@ def test_no_place_of_a_large_artifact_that_is_tried_can_be_flipped_unnoticed(lar
             assert places_of(lineage) == large_vault.rounds_of(artifact), (artifact.name, position)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("share", range(SHARES))
 def test_hundreds_of_places_of_the_chain_never_pass_for_other_content(short_vault: Vault, share: int) -> None:
     chain, draw = Home(short_vault.home).chain, random.Random(share)

@@ -25,6 +25,8 @@ from fedchain.workflow.planning import read_plan
 from fedchain.workflow.run_state import RunState
 from tests.scenarios.genuine import check, run_quietly, untracked
 
+pytestmark = pytest.mark.slow
+
 RUN: Final = ("experiment=heart", "privacy=off", "rounds=2", "strategy.batch_size=64")
 
 

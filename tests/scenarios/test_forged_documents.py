@@ -24,6 +24,8 @@ from fedchain.ports.store import ArtifactStore
 from tests.scenarios.forge import Forgery, History, judged, read_history, told_in_memory
 from tests.scenarios.genuine import Genuine
 
+pytestmark = pytest.mark.slow
+
 T = TypeVar("T")
 Path = tuple[str | int, ...]
 

@@ -16,6 +16,8 @@ from fedchain.ports.ledger import Ledger, LedgerEvent, LedgerIdentity, LinkEvent
 from tests.scenarios.forge import Forgery, History, Stage, judged, told_in_memory
 from tests.scenarios.genuine import Genuine
 
+pytestmark = pytest.mark.slow
+
 T = TypeVar("T")
 
 
@@ -104,7 +106,6 @@ def test_neighbours_that_change_places_are_a_finding_unless_they_belong_to_two_r
         assert (lineage.verdict is Verdict.FINDINGS) == is_one_chain, (name_of(first), name_of(second))
 
 
-@pytest.mark.slow
 def test_every_member_of_every_event_that_is_altered_is_a_finding(stage: Stage) -> None:
     events = stage.ledger.events()
     for index, event in enumerate(events):

@@ -25,6 +25,8 @@ from fedchain.ports.store import ArtifactStore
 from tests.scenarios.forge import Forgery, forged_home
 from tests.scenarios.genuine import Genuine, check
 
+pytestmark = pytest.mark.slow
+
 LAST = 3
 """The last round of the first run; its closing link is one more."""
 YEARS = 10 * 365 * 24 * 3600

@@ -44,6 +44,8 @@ from tests.scenarios.invariants import (
     one_seal_a_round,
 )
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 PLAIN = replace(SMALL, seed=7)
 PRIVATE = replace(SMALL, seed=7, privacy=PrivacyConfig("dp", 8.0, 1e-5, 1.0))
@@ -152,7 +154,6 @@ def test_a_run_killed_once_is_completed_by_the_same_command(step: Step, zygote: 
     check_everything(home)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("step", "moment"), list(itertools.product(Step, MOMENTS)))
 def test_every_step_survives_one_kill_and_a_second_one_while_recovering(
     step: Step, moment: str, zygote: Zygote, home: Path
@@ -174,7 +175,6 @@ def test_every_step_survives_one_kill_and_a_second_one_while_recovering(
     check_everything(home)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("share", range(SHARES))
 def test_every_later_entry_of_a_step_survives_a_kill_too(
     share: int, zygote: Zygote, before_the_run: Path, tmp_path: Path
@@ -193,7 +193,6 @@ def test_every_later_entry_of_a_step_survives_a_kill_too(
             check_everything(home)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_kills_at_any_moment_from_an_empty_home_on_lose_and_repeat_nothing(
     seed: int, zygote: Zygote, tmp_path: Path
@@ -208,7 +207,6 @@ def test_kills_at_any_moment_from_an_empty_home_on_lose_and_repeat_nothing(
     check_invariants(home)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("step", [Step.OPENED, Step.ACCEPTED, Step.SEALED])
 def test_with_privacy_an_attempt_is_charged_once_however_often_it_dies(step: Step, zygote: Zygote, home: Path) -> None:
     for moment in MOMENTS:
@@ -235,7 +233,6 @@ def test_a_run_without_a_chain_survives_kills_too(step: Step, zygote: Zygote, ho
     check_everything(home_with_a_log)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_without_a_chain_kills_at_any_moment_lose_and_repeat_nothing(seed: int, zygote: Zygote, tmp_path: Path) -> None:
     home, draw = tmp_path / "home", random.Random(seed)

@@ -14,6 +14,8 @@ from fedchain.config import PrivacyConfig
 from fedchain.wiring import hospitals
 from tests.scenarios.genuine import SMALL, run_quietly
 
+pytestmark = pytest.mark.slow
+
 KEY = bytes(range(101, 133))
 PRIVATE = replace(SMALL, rounds=1, privacy=PrivacyConfig("dp", 8.0, 1e-5, 1.0))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from fedchain.adapters.home import Home
 from fedchain.config import ExperimentConfig, PrivacyConfig, SimulationConfig
 from fedchain.core.cid import Cid
@@ -35,9 +37,11 @@ def test_without_privacy_neither_order_nor_threads_nor_a_second_run_change_a_bit
     assert len({model_of(config, home) for config, home in zip(variants, homes, strict=True)}) == 1
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_model(tmp_path: Path) -> None:
     assert model_of(SMALL, tmp_path / "home") != model_of(replace(SMALL, seed=2), tmp_path / "home")
 
 
+@pytest.mark.slow
 def test_with_privacy_one_seed_gives_two_models(tmp_path: Path) -> None:
     assert model_of(PRIVATE, tmp_path / "home") != model_of(PRIVATE, tmp_path / "home")

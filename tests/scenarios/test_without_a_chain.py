@@ -21,6 +21,8 @@ from fedchain.wiring.parties import read_ledger
 from fedchain.wiring.runs import runs
 from tests.scenarios.genuine import SMALL, Genuine, check, run_quietly, withdraw_consent
 
+pytestmark = pytest.mark.slow
+
 IN_A_LOG = replace(SMALL, ledger=LedgerConfig("log", 0))
 
 

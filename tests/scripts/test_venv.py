@@ -57,12 +57,14 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("index")
 def test_a_torch_with_cuda_stops_the_install_and_names_both_remedies(made: Path) -> None:
     with pytest.raises(SystemExit, match=r"1 CUDA libraries .*nvidia-cublas.*TORCH_INDEX=.*TORCH=cuda"):
         install_torch(made, TORCH)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("index")
 def test_torch_cuda_accepts_the_cuda_libraries(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH", "cuda")
@@ -70,6 +72,7 @@ def test_torch_cuda_accepts_the_cuda_libraries(made: Path, monkeypatch: pytest.M
     assert [name for name, _ in would_install(made, TORCH)] == ["nvidia-cublas", "torch"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("index")
 def test_a_cpu_torch_passes(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wheel(tmp_path / "cpu", "torch", "2.13.0")
@@ -78,6 +81,7 @@ def test_a_cpu_torch_passes(made: Path, tmp_path: Path, monkeypatch: pytest.Monk
     assert would_install(made, TORCH) == [("torch", "2.13.0")]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("index")
 def test_torch_index_is_where_torch_alone_is_taken_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: Path
@@ -95,6 +99,7 @@ def test_torch_index_is_where_torch_alone_is_taken_from(
         pip(made, "uninstall", "-qq", "--yes", "torch")
 
 
+@pytest.mark.slow
 def test_an_interrupted_install_is_made_anew(made: Path) -> None:
     assert not (made / "half-installed").exists()
     assert (made / "bin" / "python").exists()

@@ -25,6 +25,8 @@ from tests.adapters.evm.sealing_process import RUN
 from tests.doubles.clock import ManualClock
 from tests.doubles.evm import GENESIS, deployed
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 
 
