@@ -159,7 +159,7 @@ def test_hostile_strings_in_errors_cannot_steer_the_terminal(capsys: pytest.Capt
         (["lineage", "a", "b"], "unknown argument b"),
         (["run", "rounds=0"], "rounds: expected at least 1, got 0"),
         (["run", "rounds=3", "--fresh", "rounds=0"], "rounds: expected at least 1, got 0"),
-        (["run", "--json", "--dry-run", "experiment=x"], "unknown choice for experiment: expected heart or heart_mlp"),
+        (["run", "--json", "--dry-run", "experiment=x"], "unknown choice for experiment: expected ai4i or heart"),
     ],
 )
 def test_wrong_arguments_are_wrong_input(

@@ -88,7 +88,7 @@ def test_every_field_has_its_value_in_a_file_and_none_in_the_code() -> None:
     for file in sorted((CONF / "ledger").glob("*.yaml")):
         assert set(yaml.safe_load(file.read_text())) == {"name", "chain_id", "node"}
     for file in sorted((CONF / "store").glob("*.yaml")):
-        assert set(yaml.safe_load(file.read_text())) == {"name", "nodes"}
+        assert set(yaml.safe_load(file.read_text())) == {"name", "nodes", "snapshot_every"}
 
 
 def test_how_a_node_is_reached_is_no_part_of_the_artifact() -> None:
@@ -103,8 +103,8 @@ def test_how_the_nodes_of_a_store_are_reached_is_no_part_of_the_artifact() -> No
     one, other = (compose(["store=kubo", f"store.nodes.addresses=[/dns/{name}/tcp/5001/https]"]) for name in "ab")
     assert one != other
     assert one.digest() == other.digest()
-    assert b'"store":{"name":"kubo"}' in one.canonical()
-    assert b'"store":{"name":"embedded"}' in compose([]).canonical()
+    assert b'"store":{"name":"kubo","snapshot_every":8}' in one.canonical()
+    assert b'"store":{"name":"embedded","snapshot_every":8}' in compose([]).canonical()
 
 
 def test_the_command_line_wins_over_the_experiment() -> None:

@@ -52,6 +52,8 @@ def leaves(value: object, path: Path = ()) -> Iterator[tuple[Path, int | str | b
                 yield from leaves(item, (*path, key))
         case int() | str() | bytes():
             yield path, value
+        case None:
+            return
         case _:
             for each in dataclasses.fields(cast("Any", value)):
                 yield from leaves(getattr(value, each.name), (*path, each.name))

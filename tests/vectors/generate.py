@@ -342,6 +342,7 @@ DOCUMENTS: list[tuple[str, str, dict[str, Any]]] = [
         {
             "model": "mlp", "model_options": {"hidden": "16"}, "epochs": 1, "batch_size": 32, "learning_rate": "0.1",
             "epsilon": "off", "delta_e12": 0, "max_grad_norm": "1", "rounds": 5, "seed": 2**53 - 1,
+            "task": "binary", "proximal": "0", "updates": 0,
         },
     ),
 ]  # fmt: skip
