@@ -29,6 +29,7 @@ from fedchain.ports.store import ArtifactStore
 from fedchain.wiring.confidential import open_artifacts
 from fedchain.wiring.parties import Parties, parties_of, read_ledger, site_names
 from fedchain.wiring.record import audit
+from fedchain.wiring.stores import open_store
 from fedchain.wiring.vault import ensure_vault, read_vault, terms_of, written_vault
 from fedchain.workflow.audit_config import read_config
 from fedchain.workflow.audit_round import AuditedRound
@@ -158,7 +159,8 @@ def _acted(home: Home, found: _Rederived, sender: Signer, announce: Announce, ac
 
 
 def _payout(home: Home, vault: RewardVault, history: RewardHistory, announce: Announce) -> Payout:
-    return Payout(vault, history, open_artifacts(home), SystemClock(), announce)
+    # Reports are stored in plain: the vault names their digest, and whoever claims for anybody has to read them.
+    return Payout(vault, history, open_store(home), SystemClock(), announce)
 
 
 def _say_nothing(_: Order) -> None:
