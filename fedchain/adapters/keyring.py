@@ -43,6 +43,11 @@ class KeyRing:
         self._mutex = threading.RLock()
         self._sql: sqlite3.Connection | None = None
 
+    @property
+    def folder(self) -> Path:
+        """Where the ring lies, on a disk of its reader's own."""
+        return self._path.parent
+
     def keep(self, cid: Cid, keys: WrappedKeys, content: bytes | None = None) -> None:
         """Keep the keys of an artifact durably, the first ones stand; `content` is what `find_content` looks for.
 
