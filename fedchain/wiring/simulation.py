@@ -146,7 +146,7 @@ class Simulation:
         run = self.plan.manifest
         if run.rewards is None:
             return ()
-        rounds = rounds_of(run, state)
+        rounds = rounds_of(run, state, store.has)
         report = rederive_rewards(self.record.ledger.identity(), rounds, store, run_all_on(1)).report()
         return rewards_of(report, run.rewards, names)
 

@@ -117,7 +117,7 @@ class RewardOverview:
     """The rewards of a federation as re-derived; `vault` is empty before the first proposal.
 
     `rounds` paying rounds are on the ledger, `final_rounds` of them under the root that pays. `faults` are roots and
-    payments of the vault that the record does not give.
+    payments of the vault that the record does not give; `settled` tells of rounds whose payloads are gone.
     """
 
     lineage: Lineage
@@ -129,6 +129,7 @@ class RewardOverview:
     final_rounds: int
     pending: PendingSummary | None
     faults: tuple[str, ...]
+    settled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
