@@ -88,10 +88,21 @@ class Site:
             return replace(signed, keys=self.payloads.keys_of(signed.payload))
         base = FixedPoint(task.fraction_bits, task.width).dequantise(decode(model))
         charge = self._charge(task, key)
-        update = self._train(task, base, charge.release)
+        update = self.dataset.trainer.train(base, self._local(task, charge.release))
         signed = self._sign(task, charge, update)
         self.state.release(key, _pack(signed))
         return signed
+
+    def prepare(self, task: Task, model: bytes) -> LocalRound | None:
+        """Check a task and charge for it durably, so that `contribute` finds the charge; return what it will train.
+
+        None means that the attempt's update was released already. Raises what `contribute` raises for the task.
+        """
+        self._check(task, model)
+        key = ChargeKey(task.run, task.round, task.attempt)
+        if self.state.released(key) is not None:
+            return None
+        return self._local(task, self._charge(task, key).release)
 
     def accept_promise(self, signed: SignedPromise) -> None:
         """Keep the aggregator's inclusion promise, after checking that it is the aggregator's and about this site.
@@ -194,9 +205,8 @@ class Site:
         spent = self.accountant.spent(merged(releases), policy.delta_e12 / 1e12)
         return micro_epsilon(spent.epsilon), spent.accountant
 
-    def _train(self, task: Task, base: FloatTensors, release: Release) -> FloatTensors:
-        local = LocalRound(task.training, release, task.round, self.dataset.nominal_size)
-        return self.dataset.trainer.train(base, local)
+    def _local(self, task: Task, release: Release) -> LocalRound:
+        return LocalRound(task.training, release, task.round, self.dataset.nominal_size)
 
     def _sign(self, task: Task, charge: Charge, update: FloatTensors) -> SignedUpdate:
         encoding = FixedPoint(task.fraction_bits, task.width)
