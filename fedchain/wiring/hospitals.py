@@ -17,7 +17,7 @@ from fedchain.adapters.keys import make_device, make_signer
 from fedchain.adapters.site_database import SiteDatabase
 from fedchain.adapters.system import SystemClock, SystemEntropy
 from fedchain.adapters.training.accounting import PrvAccountant
-from fedchain.adapters.training.evaluation import measures, predict
+from fedchain.adapters.training.evaluation import measures, scorer
 from fedchain.adapters.training.modules import NO_MAKERS, Makers
 from fedchain.core.digest import commitment
 from fedchain.core.fixedpoint import FixedPoint
@@ -114,7 +114,8 @@ def metrics_of(
     held = [each.partition for each in hospitals if len(each.partition.test_y)]
     if not held:
         return {}
-    outputs = [predict(training.model, training.model_options, tensors, each.test_x, makers) for each in held]
+    score = scorer(training.model, training.model_options, tensors, makers)
+    outputs = [score(each.test_x) for each in held]
     metrics = {
         each.name: _plain(measures(training.task, some, each.test_y), each.test_y)
         for each, some in zip(held, outputs, strict=True)

@@ -161,4 +161,6 @@ def _loads(bench: Bench, training: LocalTraining) -> bool:
 
 
 def _equal(one: FloatTensors, other: FloatTensors) -> bool:
-    return one.keys() == other.keys() and all(np.array_equal(each, other[name]) for name, each in one.items())
+    return one.keys() == other.keys() and all(
+        each is other[name] or np.array_equal(each, other[name]) for name, each in one.items()
+    )
