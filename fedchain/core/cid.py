@@ -93,6 +93,11 @@ def cid_of(data: BytesLike) -> Cid:
     return dag.root()
 
 
+def codec_of(size: int) -> int:
+    """Return the codec in the CID of an artifact of so many bytes: one chunk is its own root."""
+    return RAW if size <= CHUNK_BYTES else DAG_PB
+
+
 def cut(parts: Iterable[BytesLike], size: int = CHUNK_BYTES) -> Iterator[memoryview]:
     """Cut a stream into chunks of `size` bytes, the last one shorter; an empty stream is one empty chunk.
 

@@ -49,6 +49,7 @@ from fedchain.ports.watcher import (
 from fedchain.wiring.bench import Bench, check_model, open_bench
 from fedchain.wiring.confidential import open_artifacts, open_confidential
 from fedchain.wiring.hospitals import Admission, Hospital, admit, metrics_of, names_of
+from fedchain.wiring.joint_training import Training, opened_training
 from fedchain.wiring.parties import Record, parties_of, written_ledger
 from fedchain.wiring.plans import MODE, NewSimulation, check_grants, new_run
 from fedchain.wiring.stores import written_store
@@ -78,6 +79,7 @@ class Simulation:
     started: float
     record: Record
     bench: Bench
+    trained_by: Training
 
     @property
     def clock(self) -> Clock:
@@ -98,7 +100,8 @@ class Simulation:
 
     def drive(self, cohort: Cohort, _context: Context) -> None:
         """Run what is left of the run."""
-        state = RoundMachine(self.plan, self.instruments(cohort)).run()
+        trained = self.trained_by.cohort_of(cohort, [each.site for each in self.hospitals])
+        state = RoundMachine(self.plan, self.instruments(trained)).run()
         self.record.settle()
         reseal(self.record.ledger, state)
 
@@ -175,7 +178,8 @@ def prepared(
         written_store(opened, config.store)  # from here on the home knows where artifacts are kept
         confidential = open_confidential(opened, config.encryption)
         store, identity = confidential.store, record.ledger.identity()
-        to = Admission(opened, identity, parties.aggregator.address, bench.makers)
+        trained_by = stack.enter_context(opened_training(config.simulation, bench, training))
+        to = Admission(opened, identity, parties.aggregator.address, trained_by.trainer_of)
         hospitals = tuple(admit(each, to, confidential.writer_of(each.name)) for each in bench.partitions)
         for each in hospitals:
             stack.callback(each.database.close)
@@ -196,6 +200,8 @@ def prepared(
         scored = _Scored(store, training, hospitals, bench.makers)
         watch = stack.enter_context(_watched(opened, scored, watcher))
         watch(_started(config, plan, state, hospitals))
+        if trained_by.why:
+            watch(Notice(f"each site trains by itself, since the engine does not take the model: {trained_by.why}"))
         yield Simulation(
             config,
             opened,
@@ -219,6 +225,7 @@ def prepared(
             started,
             record,
             bench,
+            trained_by,
         )
 
 
