@@ -17,6 +17,7 @@ from flwr.serverapp.strategy import FedAvg
 from flwr.supercore.run import Run
 
 from fedchain.adapters.arrays import ArrayForm
+from fedchain.adapters.targets import own_code
 from fedchain.core import document
 from fedchain.core.errors import InputError, PolicyError
 from fedchain.core.fixedpoint import FixedPoint
@@ -40,11 +41,10 @@ def declarations_of(grid: Grid, timeout: float) -> tuple[Declaration, ...]:
     """
     nodes = sorted(grid.get_node_ids())
     content = RecordDict({RECORD: ConfigRecord({"kind": "declare"})})
-    replies = {
-        each.metadata.src_node_id: each
-        for each in grid.send_and_receive([Message(content, node, TRAIN) for node in nodes], timeout=timeout)
-    }
-    return tuple(_declared(node, replies.get(node)) for node in nodes)
+    with own_code("a ClientApp without fedchain's mod"):  # which took this for training
+        replies = list(grid.send_and_receive([Message(content, node, TRAIN) for node in nodes], timeout=timeout))
+    by_node = {each.metadata.src_node_id: each for each in replies}
+    return tuple(_declared(node, by_node.get(node)) for node in nodes)
 
 
 def _declared(node: int, reply: Message | None) -> Declaration:
