@@ -19,6 +19,9 @@ Positive = Annotated[int, Ge(1)]
 Task: TypeAlias = Literal["binary", "multiclass", "regression"]
 Target: TypeAlias = Annotated[str, MinLen(3)]
 PositiveReal = Annotated[float, Gt(0), Lt(1e6)]
+FLOWER: Final = "flower"
+"""The name of the model that a Flower app trains by itself."""
+
 _RECORDED: Final = "is_recorded"
 
 
@@ -40,11 +43,14 @@ class DataConfig:
 class ModelConfig:
     """Which model; `hidden` units make sense for "mlp" only.
 
+    "flower" is what the Flower app that `target` names trains by itself, told `options`; then the strategy's `epochs`,
+    `batch_size`, `learning_rate` and `updates` mean nothing.
+
     For "custom", `target` names the class or function ("module:name") that makes it from `options`; buffers named in
     `frozen` keep their first value and are no part of the exchanged model. `task` chooses the loss and the metrics.
     """
 
-    name: Literal["custom", "logistic", "mlp"]
+    name: Literal["custom", "flower", "logistic", "mlp"]
     hidden: Annotated[int, Ge(0), Le(1_000_000)]
     task: Task = "binary"
     target: Target | None = None

@@ -94,7 +94,9 @@ def new_run(
 ) -> Planned:
     """Write the plan of a new run; return its first journal body."""
     salt, config, training = SystemEntropy().secret(32), new.config, new.training
-    initial = models.initial(training.model, training.model_options, config.seed, new.bench.makers)
+    initial = new.bench.initial
+    if initial is None:
+        initial = models.initial(training.model, training.model_options, config.seed, new.bench.makers)
     provenance = Provenance(code_digest(own=new.bench.sources), env_digest(), MODE, SystemClock().now())
     applicants = [each.applicant for each in hospitals]
     run = NewRun(config, identity, salt, applicants, training, initial, provenance, donations_of(hospitals))
