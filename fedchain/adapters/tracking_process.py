@@ -17,7 +17,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -104,17 +104,26 @@ class Recorder:
     def record(self, events: Iterable[Event]) -> None:
         """Log all events; a run that stops before its end is marked KILLED."""
         for event in events:
-            if isinstance(event, RunStarted):
-                with in_turn(self._lock):
-                    self._start(event)
-            if self._points.take(event):
-                with in_turn(self._lock):
-                    self._send()
-            self._has_ended = self._has_ended or isinstance(event, RunEnded)
+            self.take(event)
+        self.end()
+
+    def take(self, event: Event) -> None:
+        """Log an event of the run, which tells its start first."""
+        if isinstance(event, RunStarted):
+            with in_turn(self._lock):
+                self._start(event)
+        if self._points.take(event):
+            with in_turn(self._lock):
+                self._send()
+        self._has_ended = self._has_ended or isinstance(event, RunEnded)
+
+    def end(self) -> None:
+        """Say how the run ended; it tells nothing more."""
         if self._run:
             with in_turn(self._lock):
                 self._send()
                 self._client.set_terminated(self._run, "FINISHED" if self._has_ended else "KILLED")
+            self._run = ""
 
     def _start(self, event: RunStarted) -> None:
         experiment = self._experiment(event.experiment)
@@ -146,6 +155,20 @@ class Recorder:
         tags = [RunTag(key, value) for key, value in points.tags.items()]
         for start in range(0, len(tags), _MAX_PARAMS):
             self._client.log_batch(self._run, tags=tags[start : start + _MAX_PARAMS])
+
+
+def record_runs(recorder: Callable[[], Recorder], lines: Iterable[bytes]) -> None:
+    """Log the runs that the lines tell of: the jobs of a sweep share a pipe, and each has a recorder of its own."""
+    recorders: dict[str, Recorder] = {}
+    try:
+        for line in lines:
+            job, event = from_line(line)
+            recorders.setdefault(job, recorder()).take(event)
+            if isinstance(event, RunEnded) and job:
+                recorders.pop(job).end()
+    finally:
+        for each in recorders.values():
+            each.end()
 
 
 def make_database(uri: str) -> None:
@@ -183,7 +206,7 @@ def main(artifacts: str) -> None:
         make_database(os.environ.get("MLFLOW_TRACKING_URI", ""))
         client = MlflowClient()
         client.search_experiments(max_results=1)  # while the run is still getting ready
-    Recorder(client, Path(artifacts)).record(map(from_line, sys.stdin.buffer))
+    record_runs(lambda: Recorder(client, Path(artifacts)), sys.stdin.buffer)
 
 
 if __name__ == "__main__":

@@ -52,8 +52,11 @@ def compose_sweep(overrides: Sequence[str], config_dir: Path | None = None) -> t
         except InputError as error:
             errors[str(error)] = error
             continue
-        varied = tuple(text for key, text in pairs.items() if key not in fixed)
-        _check_new(jobs.setdefault(config.digest(), Composed(row, varied, config)), varied)
+        job = Composed(row, tuple(text for key, text in pairs.items() if key not in fixed), config)
+        twin = jobs.setdefault(config.digest(), job)
+        if twin is not job:
+            wrong = _twins(twin, job)
+            errors[str(wrong)] = wrong
     if errors:
         raise ExceptionGroup("the overrides", list(errors.values()))
     return tuple(jobs.values())
@@ -91,9 +94,8 @@ def _each(text: str, override: Override, choices: Mapping[str, list[str]]) -> It
     yield from texts
 
 
-def _check_new(first: Composed, varied: tuple[str, ...]) -> None:
-    if first.varied != varied:
-        raise InputError(
-            "two jobs of a sweep with one configuration", expected="each configuration once",
-            got=f"{' '.join(first.varied)} and {' '.join(varied)}",
-        )  # fmt: skip
+def _twins(one: Composed, other: Composed) -> InputError:
+    return InputError(
+        "two jobs of a sweep have one configuration", expected="each configuration once",
+        got=f"{' '.join(one.varied)} and {' '.join(other.varied)}",
+    )  # fmt: skip

@@ -42,6 +42,7 @@ groups: experiment, data, model, privacy, strategy, store, ledger, simulation (d
 """
 
 
+JOB_MODULE: Final = "fedchain.cli.sweep_job"
 LAUNCHERS: Final = ("local", "joblib", "submitit")
 
 
@@ -163,6 +164,9 @@ def _handle(options: argparse.Namespace, screen: Screen) -> Exit:
 
 
 def _sweep(options: argparse.Namespace, screen: Screen) -> Exit:
+    from fedchain.wiring.launchers import launcher_of  # noqa: PLC0415 - sweeps only, and before what follows
+
+    launch = launcher_of(options.launcher or LAUNCHERS[0], JOB_MODULE)
     from fedchain.cli.sweep import SweepOptions, dry_run, sweep  # noqa: PLC0415 - brings torch and Hydra with it
 
     chosen = SweepOptions(
@@ -172,9 +176,8 @@ def _sweep(options: argparse.Namespace, screen: Screen) -> Exit:
         is_default_home=_is_default_home(options),
         fresh=options.fresh,
         at_once=options.jobs,
-        launcher=options.launcher or LAUNCHERS[0],
     )
-    return dry_run(chosen, screen) if options.dry_run else sweep(chosen, screen)
+    return dry_run(chosen, screen) if options.dry_run else sweep(chosen, screen, launch)
 
 
 def _is_default_home(options: argparse.Namespace) -> bool:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
+from fedchain.adapters.home import Home
 from fedchain.adapters.sweep_files import JobEnd, Slot, Sweep
+from fedchain.adapters.tracking import Tracker, tracked, tracking_uri
 from fedchain.cli import sweep_report
 from fedchain.cli.exits import Exit, worst
 from fedchain.cli.multirun import Composed, compose_sweep
@@ -19,9 +21,8 @@ from fedchain.cli.sweep_display import Board, drawn, followed, sentence
 from fedchain.cli.sweep_job import JobCall, run_job
 from fedchain.cli.sweep_report import JobRow
 from fedchain.core.errors import InputError
-from fedchain.ports.launcher import Ended
+from fedchain.ports.launcher import Ended, Launcher
 from fedchain.ports.watcher import Event, RunStarted
-from fedchain.wiring.launchers import launcher_of
 from fedchain.wiring.sweeps import check_sweep, known_sweep, opened_sweep, prepare_sweep, price
 from fedchain.workflow.sweeping import grant_refusal
 
@@ -36,7 +37,6 @@ class SweepOptions:
     is_default_home: bool
     fresh: bool
     at_once: int | None
-    launcher: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +64,13 @@ def dry_run(options: SweepOptions, screen: Screen) -> Exit:
     return Exit.POLICY if refusals else Exit.DONE
 
 
-def sweep(options: SweepOptions, screen: Screen) -> Exit:
+def sweep(options: SweepOptions, screen: Screen, launch: Launcher) -> Exit:
     """Run what is not finished of a sweep, then report on all of it.
 
     Raises:
         ExceptionGroup: of PolicyError, if the sweep would pass a grant; nothing was trained or charged.
         InputError: if the sweep or the home is in use.
     """
-    launch = launcher_of(options.launcher)
     jobs = compose_sweep(options.overrides, options.config_dir)
     at_once = _at_once(options.at_once, jobs)
     prepared = prepare_sweep([each.config for each in jobs])
@@ -80,19 +79,38 @@ def sweep(options: SweepOptions, screen: Screen) -> Exit:
         tasks = [_Task(n, each, found.slot(each.config.digest())) for n, each in enumerate(jobs, start=1)]
         left = [each for each in tasks if not _is_finished(each)]
         screen.note(_beginning(found, tasks, left))
-        calls = {_call(options, each, at_once).to_line(): each for each in left}
-        for each in left:
-            each.slot.forget_end()
-        with (
-            _display(screen, tasks, left) as display,
-            followed([(each.number, each.slot) for each in left], display.tell) as catch_up,
-            closing(launch(run_job, list(calls), at_once)) as endings,
-        ):
-            for ended in endings:
-                catch_up()
-                _note_death(calls[ended.line].slot, ended)
-                display.end(calls[ended.line])
+        if left:
+            calls = {_call(options, each, at_once).to_line(): each for each in left}
+            with _display(screen, tasks, left) as display, tracked(*_tracking(options.home, screen)) as tracker:
+                _drive(calls, display, tracker, lambda: launch(run_job, list(calls), at_once))
         return _report(options, screen, found, tasks)
+
+
+def _drive(
+    calls: Mapping[str, _Task],
+    display: _Display,
+    tracker: Tracker,
+    launched: Callable[[], Generator[Ended, None, None]],
+) -> None:
+    """See every job to its end, whatever that is."""
+
+    def tell(number: int, event: Event) -> None:
+        display.tell(number, event)
+        tracker.tell(str(number), event)
+
+    for each in calls.values():
+        each.slot.forget_end()
+    slots = [(each.number, each.slot) for each in calls.values()]
+    with followed(slots, tell) as catch_up, closing(launched()) as endings:
+        for ended in endings:
+            catch_up()
+            _note_death(calls[ended.line].slot, ended)
+            display.end(calls[ended.line])
+
+
+def _tracking(home: Path, screen: Screen) -> tuple[Path, str, Callable[[str], None]]:
+    folder = Home(home).mlflow
+    return folder, tracking_uri(folder, os.environ), screen.note
 
 
 def _at_once(asked: int | None, jobs: Sequence[Composed]) -> int:

@@ -43,7 +43,8 @@ class _Tail:
             self.file = self.path.open("rb")
         *lines, self.rest = (self.rest + self.file.read()).split(b"\n")
         for line in lines:
-            tell(self.number, from_line(line))
+            _, event = from_line(line)
+            tell(self.number, event)
 
 
 @contextmanager

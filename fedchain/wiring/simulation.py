@@ -221,7 +221,8 @@ def prepared_as(wanted: Wanted, config: ExperimentConfig, home: Path, watcher: W
             raise AssertionError("a journal starts with its plan")
         plan = read_plan(store, state.planned.manifest_cid, config.strategy.round_timeout_s)
         scored = _Scored(store, training, hospitals, bench.makers)
-        watch = stack.enter_context(_watched(opened, scored, watcher))
+        is_tracked = wanted.slot is None  # whoever drives a sweep tracks all its jobs
+        watch = stack.enter_context(_watched(opened, scored, watcher, is_tracked=is_tracked))
         watch(replace(_started(config, plan, state, hospitals), sweep=wanted.slot.sweep if wanted.slot else ""))
         yield Simulation(
             config,
@@ -309,15 +310,18 @@ class _Scored:
 
 
 @contextmanager
-def _watched(home: Home, scored: _Scored, watcher: Watcher) -> Iterator[Watcher]:
+def _watched(home: Home, scored: _Scored, watcher: Watcher, *, is_tracked: bool) -> Iterator[Watcher]:
     """Give a watcher that names hospitals, evaluates each new model, and feeds both the display and the tracker."""
     names = {address.hex(): name for address, name in names_of(scored.hospitals).items()}
     uri, models = tracking_uri(home.mlflow, os.environ), ModelSeries(scored.store)
-    with tracked(home.mlflow, uri, lambda line: watcher(Notice(line))) as tracker:
+    with ExitStack() as stack:
+        watchers = [watcher]
+        if is_tracked:
+            watchers.append(stack.enter_context(tracked(home.mlflow, uri, lambda line: watcher(Notice(line)))))
 
         def watch(event: Event) -> None:
             named = _named(event, names)
-            for each in (watcher, tracker):
+            for each in watchers:
                 each(named)
             if isinstance(event, RoundEnded) and not event.abort_reason:
                 model = models.get(Cid.parse(event.model_cid))

@@ -54,9 +54,10 @@ def round_of(number: int) -> list[Event]:
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
 def test_an_event_survives_the_pipe(event: Event) -> None:
-    returned = from_line(to_line(event))
+    job, returned = from_line(to_line(event, "7"))
+    assert job == "7"
     assert type(returned) is type(event)
-    assert to_line(returned) == to_line(event)
+    assert to_line(returned, job) == to_line(event, job)
 
 
 @pytest.mark.parametrize(

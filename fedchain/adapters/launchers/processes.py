@@ -13,12 +13,19 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Generator, Sequence
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
 
 from fedchain.ports.launcher import Ended, Work
 
 _ORPHANED = 3
+
+
+def warm_up(module: str) -> None:
+    """Have the server import a module while this process does other things."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload([module])
+    forkserver.ensure_running()
 
 
 def launch(work: Work, lines: Sequence[str], at_once: int) -> Generator[Ended, None, None]:
