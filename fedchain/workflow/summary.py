@@ -78,6 +78,26 @@ class PlanSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class SweepSiteSummary:
+    """What a sweep would cost one client's dataset (micro-epsilon).
+
+    `micro_epsilon_run` is the most that one of the `jobs` costs alone, `micro_epsilon_total` all that is charged and
+    all that they still ask for, composed.
+    """
+
+    client: str
+    jobs: int
+    micro_epsilon_run: int
+    micro_epsilon_charged: int
+    micro_epsilon_total: int
+    delta_e12: int
+    unit: str
+    grant: str
+    micro_epsilon_grant: int
+    allows_unprotected: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RunRow:
     """One run of a home: `state` is "finished", "unfinished" or "damaged"."""
 
