@@ -17,6 +17,7 @@ from fedchain.adapters.keys import make_device, make_signer
 from fedchain.adapters.site_database import SiteDatabase
 from fedchain.adapters.system import SystemClock, SystemEntropy
 from fedchain.adapters.training.accounting import PrvAccountant
+from fedchain.adapters.training.device import CPU
 from fedchain.adapters.training.evaluation import measures, predict
 from fedchain.adapters.training.modules import NO_MAKERS, Maker, Makers
 from fedchain.adapters.training.trainer import TorchTrainer
@@ -53,12 +54,13 @@ def dataset_of(partition: Partition, state: SiteDatabase) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What every site of a home meets: the ledger, the aggregator, and the models of one's own that it may train."""
+    """What every site of a home meets: ledger, aggregator, the models of one's own that it may train, the device."""
 
     home: Home
     identity: LedgerIdentity
     aggregator: bytes
     makers: Makers = field(default_factory=dict[str, Maker])
+    device: str = CPU
 
 
 def admit(partition: Partition, to: Admission, payloads: PayloadWriter) -> Hospital:
@@ -84,7 +86,10 @@ def admit(partition: Partition, to: Admission, payloads: PayloadWriter) -> Hospi
         federation=identity.federation,
         aggregator=to.aggregator,
         dataset=SiteDataset(
-            dataset, partition.policy, partition.card.nominal_size, TorchTrainer(partition, makers=to.makers)
+            dataset,
+            partition.policy,
+            partition.card.nominal_size,
+            TorchTrainer(partition, makers=to.makers, device=to.device),
         ),
         device=device,
         state=state,

@@ -21,6 +21,7 @@ from fedchain.adapters.home import Home, create_home, locked
 from fedchain.adapters.identity import code_digest, env_digest
 from fedchain.adapters.journal_file import FileJournal, read_journal
 from fedchain.adapters.local_grid import LocalGrid
+from fedchain.adapters.round_metrics import RoundMetrics
 from fedchain.adapters.system import SystemClock
 from fedchain.adapters.threads import run_all_on
 from fedchain.adapters.tracking import tracked, tracking_uri
@@ -29,9 +30,7 @@ from fedchain.adapters.training.models import build
 from fedchain.adapters.training.modules import Makers
 from fedchain.config import ExperimentConfig
 from fedchain.core.cid import Cid
-from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.task import LocalTraining
-from fedchain.core.tensors import decode
 from fedchain.ports.clock import Clock
 from fedchain.ports.cohort import Cohort
 from fedchain.ports.store import ArtifactStore
@@ -51,6 +50,8 @@ from fedchain.wiring.confidential import open_artifacts, open_confidential
 from fedchain.wiring.hospitals import Admission, Hospital, admit, metrics_of, names_of
 from fedchain.wiring.parties import Record, parties_of, written_ledger
 from fedchain.wiring.plans import MODE, NewSimulation, check_grants, new_run
+from fedchain.wiring.preflight import check, check_start
+from fedchain.wiring.progress import Progress, checkpoints_of, floats_of, metrics_path, write_checkpoints
 from fedchain.wiring.stores import written_store
 from fedchain.wiring.trust import write_trust
 from fedchain.workflow.enrolment import enrol
@@ -61,8 +62,11 @@ from fedchain.workflow.rewards import rederive_rewards, rounds_of
 from fedchain.workflow.rounds import Instruments, RoundMachine, RunPlan
 from fedchain.workflow.run_state import Planned, RunState, entry_of
 from fedchain.workflow.site import Site
+from fedchain.workflow.stopping import ending_of, goal_of, models_by_round
 from fedchain.workflow.summarise import ledger_head, pins_of, privacy_of, rejections_of, rewards_of
 from fedchain.workflow.summary import RewardSummary, RunSummary
+
+TRY_OUT = "DEBUG: one small batch a client; the figures of this run say nothing about quality"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ class Simulation:
     started: float
     record: Record
     bench: Bench
+    progress: Progress
 
     @property
     def clock(self) -> Clock:
@@ -101,13 +106,13 @@ class Simulation:
         state = RoundMachine(self.plan, self.instruments(cohort)).run()
         self.record.settle()
         reseal(self.record.ledger, state)
+        write_checkpoints(self.home, self.plan.manifest, state, self.progress)
 
     def model(self) -> nn.Module:
         """Return the newest global model as a module in float64, read back from the store."""
         reference = self._state().last_model or self.plan.manifest.initial_model
-        data = open_artifacts(self.home, "aggregator").get(Cid.parse(reference.cid))
         training = self.plan.manifest.training
-        tensors = FixedPoint().dequantise(decode(data))
+        tensors = floats_of(ModelSeries(open_artifacts(self.home, "aggregator")), reference.cid)
         return build(training.model, training.model_options, tensors, self.bench.makers).eval()
 
     def _state(self) -> RunState:
@@ -140,6 +145,10 @@ class Simulation:
             seconds=time.monotonic() - self.started,
             payload_encryption=self.plan.manifest.payload_encryption,
             trust_file=str(self.home.trust),
+            ending=ending_of(state, self.plan.manifest, self.config),
+            initial=self.config.model.initial or "",
+            is_debug=self.config.debug.mode == "on",
+            checkpoints=checkpoints_of(self.home, run.hex(), state, self.progress),
         )
 
     def _rewards(self, state: RunState, store: ArtifactStore, names: Mapping[bytes, str]) -> tuple[RewardSummary, ...]:
@@ -167,6 +176,7 @@ def prepared(
     bench = open_bench(config, Path.cwd()) if brought is None else brought
     training = bench.training(config)
     check_model(training, bench)
+    check(config, bench)
     opened = create_home(home)
     with ExitStack() as stack:
         stack.enter_context(locked(opened))
@@ -175,7 +185,7 @@ def prepared(
         written_store(opened, config.store)  # from here on the home knows where artifacts are kept
         confidential = open_confidential(opened, config.encryption)
         store, identity = confidential.store, record.ledger.identity()
-        to = Admission(opened, identity, parties.aggregator.address, bench.makers)
+        to = Admission(opened, identity, parties.aggregator.address, bench.makers, config.device)
         hospitals = tuple(admit(each, to, confidential.writer_of(each.name)) for each in bench.partitions)
         for each in hospitals:
             stack.callback(each.database.close)
@@ -193,9 +203,14 @@ def prepared(
         if state.planned is None:
             raise AssertionError("a journal starts with its plan")
         plan = read_plan(store, state.planned.manifest_cid, config.strategy.round_timeout_s)
-        scored = _Scored(store, training, hospitals, bench.makers)
-        watch = stack.enter_context(_watched(opened, scored, watcher))
+        check_start(config, bench, plan.manifest)
+        progress = _progress(opened, config, state, _Scored(store, training, hospitals, bench.makers))
+        watch = stack.enter_context(_watched(opened, hospitals, progress, watcher))
         watch(_started(config, plan, state, hospitals))
+        if config.debug.mode == "on":
+            watch(Notice(TRY_OUT))
+        for round_, cid in progress.missing(state).items():
+            watch(Evaluated(round_, progress.take(round_, cid)))
         yield Simulation(
             config,
             opened,
@@ -214,11 +229,13 @@ def prepared(
                 lambda state: write_trust(opened, record.ledger.identity(), pins_of(state)),
                 confidential.payloads,
                 snapshot_every=config.store.snapshot_every,
+                is_enough=progress.is_enough,
             ),
             is_resumed,
             started,
             record,
             bench,
+            progress,
         )
 
 
@@ -260,11 +277,22 @@ class _Scored:
     makers: Makers
 
 
+def _progress(home: Home, config: ExperimentConfig, state: RunState, scored: _Scored) -> Progress:
+    run = "" if state.planned is None else state.planned.run.hex()
+    metrics = RoundMetrics.read(metrics_path(home, run), models_by_round(state))
+    return Progress(
+        goal_of(config),
+        metrics,
+        ModelSeries(scored.store),
+        lambda model: metrics_of(model, scored.training, scored.hospitals, scored.makers),
+    )
+
+
 @contextmanager
-def _watched(home: Home, scored: _Scored, watcher: Watcher) -> Iterator[Watcher]:
+def _watched(home: Home, hospitals: tuple[Hospital, ...], progress: Progress, watcher: Watcher) -> Iterator[Watcher]:
     """Give a watcher that names hospitals, evaluates each new model, and feeds both the display and the tracker."""
-    names = {address.hex(): name for address, name in names_of(scored.hospitals).items()}
-    uri, models = tracking_uri(home.mlflow, os.environ), ModelSeries(scored.store)
+    names = {address.hex(): name for address, name in names_of(hospitals).items()}
+    uri = tracking_uri(home.mlflow, os.environ)
     with tracked(home.mlflow, uri, lambda line: watcher(Notice(line))) as tracker:
 
         def watch(event: Event) -> None:
@@ -272,8 +300,7 @@ def _watched(home: Home, scored: _Scored, watcher: Watcher) -> Iterator[Watcher]
             for each in (watcher, tracker):
                 each(named)
             if isinstance(event, RoundEnded) and not event.abort_reason:
-                model = models.get(Cid.parse(event.model_cid))
-                watch(Evaluated(event.round, metrics_of(model, scored.training, scored.hospitals, scored.makers)))
+                watch(Evaluated(event.round, progress.take(event.round, event.model_cid)))
 
         yield watch
 

@@ -61,12 +61,13 @@ class AuditedUpdate:
 
 @dataclass(frozen=True, slots=True)
 class AuditedRound:
-    """A link with its manifest and its updates."""
+    """A link with its manifest and its updates; `initial_file` is where its run says that its first model came from."""
 
     chained: ChainedLink
     manifest: RoundManifest
     run_manifest: RunManifest
     updates: tuple[AuditedUpdate, ...]
+    initial_file: str = ""
 
 
 @dataclass(slots=True)
@@ -84,6 +85,7 @@ class RoundAuditor:
     _plans: dict[bytes, str] = field(default_factory=dict[bytes, str])
     _runs: dict[str, RunManifest] = field(default_factory=dict[str, RunManifest])
     _timeouts: dict[str, int] = field(default_factory=dict[str, int])
+    _initial_files: dict[str, str] = field(default_factory=dict[str, str])
     _policies: dict[str, DataPolicy] = field(default_factory=dict[str, DataPolicy])
     _stored_models: ModelSeries = field(init=False)
 
@@ -114,7 +116,7 @@ class RoundAuditor:
             return None
         finally:
             self._models[link.run] = link.model_digest
-        return AuditedRound(chained, manifest, run_manifest, updates)
+        return AuditedRound(chained, manifest, run_manifest, updates, self._initial_files[manifest.run_manifest])
 
     # -- documents --------------------------------------------------------------------------------------------------
 
@@ -169,6 +171,7 @@ class RoundAuditor:
             same("configuration", member.policy.digest, policy.digest())
             self._policies[member.policy.cid] = policy
         self._runs[cid], self._timeouts[cid] = run, config.strategy.round_timeout_s
+        self._initial_files[cid] = config.model.initial or ""
         self.report.holds("configuration")
 
     # -- updates ----------------------------------------------------------------------------------------------------
