@@ -26,7 +26,6 @@ from fedchain.adapters.threads import run_all_on
 from fedchain.adapters.tracking import tracked, tracking_uri
 from fedchain.adapters.training.accounting import PrvAccountant
 from fedchain.adapters.training.models import build
-from fedchain.adapters.training.modules import Makers
 from fedchain.config import ExperimentConfig
 from fedchain.core.cid import Cid
 from fedchain.core.fixedpoint import FixedPoint
@@ -193,7 +192,7 @@ def prepared(
         if state.planned is None:
             raise AssertionError("a journal starts with its plan")
         plan = read_plan(store, state.planned.manifest_cid, config.strategy.round_timeout_s)
-        scored = _Scored(store, training, hospitals, bench.makers)
+        scored = _Scored(store, training, hospitals, bench)
         watch = stack.enter_context(_watched(opened, scored, watcher))
         watch(_started(config, plan, state, hospitals))
         yield Simulation(
@@ -257,7 +256,13 @@ class _Scored:
     store: ArtifactStore
     training: LocalTraining
     hospitals: tuple[Hospital, ...]
-    makers: Makers
+    bench: Bench
+
+    def metrics(self, number: int, model: bytes) -> dict[str, dict[str, float]]:
+        """Return a round's metrics."""
+        if self.bench.score is not None:
+            return self.bench.score(number, model)
+        return metrics_of(model, self.training, self.hospitals, self.bench.makers)
 
 
 @contextmanager
@@ -273,7 +278,7 @@ def _watched(home: Home, scored: _Scored, watcher: Watcher) -> Iterator[Watcher]
                 each(named)
             if isinstance(event, RoundEnded) and not event.abort_reason:
                 model = models.get(Cid.parse(event.model_cid))
-                watch(Evaluated(event.round, metrics_of(model, scored.training, scored.hospitals, scored.makers)))
+                watch(Evaluated(event.round, scored.metrics(event.round, model)))
 
         yield watch
 
