@@ -174,9 +174,15 @@ class RewardsConfig:
 
 @dataclass(frozen=True, slots=True)
 class SimulationConfig:
-    """What only a simulation has: replies shuffled with this seed, or left in order (null)."""
+    """What only a simulation has: replies shuffled with this seed, or left in order (null), and how sites are trained.
+
+    `engine` "auto" trains the sites of a round together where the engine takes the model, "sites" each by itself.
+    `workers` is the number of the engine's processes, 0 for as many as there are processors if the work is worth it.
+    """
 
     shuffle_replies: int | None
+    engine: Literal["auto", "sites"] = "auto"
+    workers: Annotated[int, Ge(0), Le(256)] = 0
 
 
 @dataclass(frozen=True, slots=True)

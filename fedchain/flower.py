@@ -49,7 +49,7 @@ from server.strategies import check_aggregation, recorded_strategy
 
 log = logging.getLogger("flwr")
 
-_FORCED: Final = ("privacy=off", "rewards=off", "strategy.max_update_norm=100")
+_UNLESS_SAID: Final = ("privacy=off", "rewards=off", "simulation.engine=sites", "strategy.max_update_norm=100")
 _SAMPLING: Final = ("fraction_train", "min_train_nodes", "min_available_nodes")
 
 
@@ -162,13 +162,15 @@ class Recorded:
     def _config(
         self, declared: Sequence[Declaration], rounds: int, timeout: float, told: ConfigRecord
     ) -> ExperimentConfig:
-        composed = compose([*_FORCED, *self.overrides])
-        modes = composed.privacy.mode, composed.rewards.mode, composed.encryption.mode
-        if modes != ("off", "off", "on"):
+        composed = compose([*_UNLESS_SAID, *self.overrides])
+        modes = composed.privacy.mode, composed.rewards.mode, composed.encryption.mode, composed.simulation.engine
+        if modes != ("off", "off", "on", "sites"):
             raise InputError(
-                "overrides of a recorded Flower app", expected="privacy=off, rewards=off and encryption=on",
-                got=", ".join(self.overrides), remedy="fedchain.federate trains with privacy",
-            )  # fmt: skip
+                "overrides of a recorded Flower app",
+                expected="privacy=off, rewards=off, encryption=on, simulation.engine=sites",
+                got=", ".join(self.overrides),
+                remedy="fedchain.federate trains with privacy",
+            )
         sampling = {f"strategy.{name}": _text(getattr(self.strategy, name)) for name in _SAMPLING}
         options = sampling | {f"train-config.{name}": _text(value) for name, value in told.items()}
         config = replace(

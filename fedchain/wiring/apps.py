@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -51,8 +51,9 @@ def open_site(home: Path, partition: Partition, trainer: Trainer) -> Iterator[Si
         InputError: if the home or a key cannot be used.
     """
     opened = open_home(home)
-    to = Admission(opened, required_mark(opened).identity, parties_of(opened).aggregator.address)
+    identity, aggregator = required_mark(opened).identity, parties_of(opened).aggregator.address
+    to = Admission(opened, identity, aggregator, lambda _partition: trainer)
     writer = open_confidential(opened, EncryptionConfig("on")).writer_of(partition.name)
     hospital = admit(partition, to, writer)
     with closing(hospital.database):
-        yield replace(hospital.site, dataset=replace(hospital.site.dataset, trainer=trainer))
+        yield hospital.site

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,10 +17,11 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 from torch import nn
 
-from fedchain.adapters.home import Home, create_home, locked
+from fedchain.adapters.home import Home, create_home, driven, enrolling, locked, shared
 from fedchain.adapters.identity import code_digest, env_digest
 from fedchain.adapters.journal_file import FileJournal, read_journal
 from fedchain.adapters.local_grid import LocalGrid
+from fedchain.adapters.sweep_files import Slot
 from fedchain.adapters.system import SystemClock
 from fedchain.adapters.threads import run_all_on
 from fedchain.adapters.tracking import tracked, tracking_uri
@@ -48,6 +49,7 @@ from fedchain.ports.watcher import (
 from fedchain.wiring.bench import Bench, check_model, open_bench
 from fedchain.wiring.confidential import open_artifacts, open_confidential
 from fedchain.wiring.hospitals import Admission, Hospital, admit, metrics_of, names_of
+from fedchain.wiring.joint_training import Training, opened_training
 from fedchain.wiring.parties import Record, parties_of, written_ledger
 from fedchain.wiring.plans import MODE, NewSimulation, check_grants, new_run
 from fedchain.wiring.stores import written_store
@@ -77,6 +79,7 @@ class Simulation:
     started: float
     record: Record
     bench: Bench
+    trained_by: Training
 
     @property
     def clock(self) -> Clock:
@@ -97,7 +100,8 @@ class Simulation:
 
     def drive(self, cohort: Cohort, _context: Context) -> None:
         """Run what is left of the run."""
-        state = RoundMachine(self.plan, self.instruments(cohort)).run()
+        trained = self.trained_by.cohort_of(cohort, [each.site for each in self.hospitals])
+        state = RoundMachine(self.plan, self.instruments(trained)).run()
         self.record.settle()
         reseal(self.record.ledger, state)
 
@@ -145,46 +149,73 @@ class Simulation:
         run = self.plan.manifest
         if run.rewards is None:
             return ()
-        rounds = rounds_of(run, state)
+        rounds = rounds_of(run, state, store.has)
         report = rederive_rewards(self.record.ledger.identity(), rounds, store, run_all_on(1)).report()
         return rewards_of(report, run.rewards, names)
 
 
-@contextmanager
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which run is wanted: a new one, one with what the caller `brought`, or the one of a sweep's job.
+
+    Without what the caller brought, the configuration's targets are loaded from the working directory on.
+    """
+
+    fresh: bool = False
+    brought: Bench | None = None
+    slot: Slot | None = None
+
+
 def prepared(
     config: ExperimentConfig, home: Path, watcher: Watcher, *, fresh: bool = False, brought: Bench | None = None
-) -> Iterator[Simulation]:
+) -> AbstractContextManager[Simulation]:
     """Make a run ready: home, keys, chain, contracts, enrolment, plan; resume one of the same configuration.
 
-    Without what the caller `brought`, the configuration's targets are loaded from the working directory on.
-
     Raises:
-        InputError: if data, home, chain or store cannot be used.
+        InputError: if data, home, chain or store cannot be used, or another process drives that run.
         PolicyError: if the run would pass a site's grant.
     """
+    return prepared_as(Wanted(fresh, brought), config, home, watcher)
+
+
+@contextmanager
+def prepared_as(wanted: Wanted, config: ExperimentConfig, home: Path, watcher: Watcher) -> Iterator[Simulation]:
+    """Make a run ready, as `prepared` does; a job of a sweep goes on with its own run, or starts one.
+
+    Raises:
+        InputError: as `prepared`.
+        PolicyError: as `prepared`.
+    """
     started = time.monotonic()
-    bench = open_bench(config, Path.cwd()) if brought is None else brought
+    bench = open_bench(config, Path.cwd()) if wanted.brought is None else wanted.brought
     training = bench.training(config)
     check_model(training, bench)
     opened = create_home(home)
     with ExitStack() as stack:
-        stack.enter_context(locked(opened))
+        # Whoever seals on a chain elsewhere takes over from all others with the same key.
+        stack.enter_context(locked(opened) if config.ledger.name == "rpc" else shared(opened))
+        turn = stack.enter_context(ExitStack())
+        turn.enter_context(enrolling(opened))
         parties = parties_of(opened)
         record = stack.enter_context(written_ledger(opened, parties, config.ledger))
         written_store(opened, config.store)  # from here on the home knows where artifacts are kept
         confidential = open_confidential(opened, config.encryption)
         store, identity = confidential.store, record.ledger.identity()
-        to = Admission(opened, identity, parties.aggregator.address, bench.makers)
+        trained_by = stack.enter_context(opened_training(config.simulation, bench, training))
+        to = Admission(opened, identity, parties.aggregator.address, trained_by.trainer_of)
         hospitals = tuple(admit(each, to, confidential.writer_of(each.name)) for each in bench.partitions)
         for each in hospitals:
             stack.callback(each.database.close)
         applicants = [each.applicant for each in hospitals]
         enrol(record.ledger, record.registry, applicants, SystemClock().now())
-        run = None if fresh else _unfinished(opened, config, store, bench)
+        turn.close()
+        run = _wanted_run(wanted, opened, config, (store, bench))
         is_resumed = run is not None
         if run is None:
             check_grants(training, hospitals)
             planned = new_run(NewSimulation(config, training, bench), record.ledger.identity(), hospitals, store)
+            if wanted.slot is not None:
+                wanted.slot.note_run(planned.run.hex())
             _begin(opened, planned)
             run = planned.run
         journal = stack.enter_context(_journal(opened, run))
@@ -193,8 +224,11 @@ def prepared(
             raise AssertionError("a journal starts with its plan")
         plan = read_plan(store, state.planned.manifest_cid, config.strategy.round_timeout_s)
         scored = _Scored(store, training, hospitals, bench)
-        watch = stack.enter_context(_watched(opened, scored, watcher))
-        watch(_started(config, plan, state, hospitals))
+        is_tracked = wanted.slot is None  # whoever drives a sweep tracks all its jobs
+        watch = stack.enter_context(_watched(opened, scored, watcher, is_tracked=is_tracked))
+        watch(replace(_started(config, plan, state, hospitals), sweep=wanted.slot.sweep if wanted.slot else ""))
+        if trained_by.why:
+            watch(Notice(f"each site trains by itself, since the engine does not take the model: {trained_by.why}"))
         yield Simulation(
             config,
             opened,
@@ -218,7 +252,17 @@ def prepared(
             started,
             record,
             bench,
+            trained_by,
         )
+
+
+def _wanted_run(
+    wanted: Wanted, home: Home, config: ExperimentConfig, found_with: tuple[ArtifactStore, Bench]
+) -> bytes | None:
+    """Return the run to go on with, or None for a new one."""
+    if wanted.slot is not None:
+        return _begun(home, wanted.slot)
+    return None if wanted.fresh else _unfinished(home, config, *found_with)
 
 
 def _unfinished(home: Home, config: ExperimentConfig, store: ArtifactStore, bench: Bench) -> bytes | None:
@@ -226,6 +270,8 @@ def _unfinished(home: Home, config: ExperimentConfig, store: ArtifactStore, benc
     found: list[tuple[int, bytes]] = []
     code = code_digest(own=bench.sources), env_digest()
     for folder in sorted(home.runs.iterdir()) if home.runs.is_dir() else []:
+        if not home.journal(folder.name).exists():  # another process is about to begin it
+            continue
         state = RunState.replay(read_journal(home.journal(folder.name)))
         if state.planned is None or state.is_finished or state.planned.config_digest != config.digest():
             continue
@@ -235,6 +281,15 @@ def _unfinished(home: Home, config: ExperimentConfig, store: ArtifactStore, benc
     return max(found)[1] if found else None
 
 
+def _begun(home: Home, slot: Slot) -> bytes | None:
+    """Return the run of a sweep's job, None where it has none, or where a crash came before its first entry."""
+    run = slot.read().run
+    if not run or not home.journal(run).exists():
+        return None
+    state = RunState.replay(read_journal(home.journal(run)))
+    return None if state.planned is None else state.planned.run
+
+
 def _begin(home: Home, planned: Planned) -> None:
     with _journal(home, planned.run) as journal:
         journal.append(entry_of(planned))
@@ -242,11 +297,12 @@ def _begin(home: Home, planned: Planned) -> None:
 
 @contextmanager
 def _journal(home: Home, run: bytes) -> Iterator[FileJournal]:
-    journal = FileJournal(home.journal(run.hex()))
-    try:
-        yield journal
-    finally:
-        journal.close()
+    with driven(home, run.hex()):
+        journal = FileJournal(home.journal(run.hex()))
+        try:
+            yield journal
+        finally:
+            journal.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,15 +322,18 @@ class _Scored:
 
 
 @contextmanager
-def _watched(home: Home, scored: _Scored, watcher: Watcher) -> Iterator[Watcher]:
+def _watched(home: Home, scored: _Scored, watcher: Watcher, *, is_tracked: bool) -> Iterator[Watcher]:
     """Give a watcher that names hospitals, evaluates each new model, and feeds both the display and the tracker."""
     names = {address.hex(): name for address, name in names_of(scored.hospitals).items()}
     uri, models = tracking_uri(home.mlflow, os.environ), ModelSeries(scored.store)
-    with tracked(home.mlflow, uri, lambda line: watcher(Notice(line))) as tracker:
+    with ExitStack() as stack:
+        watchers = [watcher]
+        if is_tracked:
+            watchers.append(stack.enter_context(tracked(home.mlflow, uri, lambda line: watcher(Notice(line)))))
 
         def watch(event: Event) -> None:
             named = _named(event, names)
-            for each in (watcher, tracker):
+            for each in watchers:
                 each(named)
             if isinstance(event, RoundEnded) and not event.abort_reason:
                 model = models.get(Cid.parse(event.model_cid))
