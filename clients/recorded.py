@@ -23,6 +23,7 @@ from fedchain.adapters.datasets.own import read_policy
 from fedchain.adapters.datasets.partition import Partition
 from fedchain.adapters.datasets.rows import card_of
 from fedchain.adapters.targets import own_code, sources_of, target_of
+from fedchain.adapters.training.modules import described
 from fedchain.core import document
 from fedchain.core.errors import FedchainError, FormatError, InputError, PolicyError
 from fedchain.core.policy import DataPolicy
@@ -152,13 +153,14 @@ class AppTrainer:
                 got=f"{len(arrays)} and {len(metrics)}",
             )  # fmt: skip
         trained = self._form(asked).tensors_of(arrays[0])
-        if TensorSchema.of(trained) != TensorSchema.of(base):
-            raise InputError("arrays of the app's train function", expected=sorted(base), got=sorted(trained))
+        expected, got = TensorSchema.of(base), TensorSchema.of(trained)
+        if got != expected:
+            raise InputError("arrays of the app's train function", expected=described(expected), got=described(got))
         weight = str(asked.get("weighted-by"))
         if metrics[0].get(weight) != local.nominal_size:
             raise InputError(
                 f"{weight} of the app's train function", expected=f"the {local.nominal_size} rows that are registered",
-                got=metrics[0].get(weight), remedy="let the mod's rows be those that the function trains on",
+                got=metrics[0].get(weight, "none"), remedy="let the mod's rows be those that the function trains on",
             )  # fmt: skip
         self.metrics.append(metrics[0])
         return {name: trained[name] - array for name, array in base.items()}

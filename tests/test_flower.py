@@ -35,10 +35,12 @@ from fedchain.adapters.arrays import ArrayForm, tensors_of
 from fedchain.adapters.home import open_home
 from fedchain.adapters.journal_file import read_journal
 from fedchain.adapters.targets import load
+from fedchain.cli.compose import compose
 from fedchain.core.errors import InputError, PolicyError
 from fedchain.core.lineage import Verdict
 from fedchain.core.manifest import RunManifest
 from fedchain.flower import Recorded
+from fedchain.wiring.bench import open_bench
 from fedchain.wiring.confidential import open_artifacts
 from fedchain.workflow.planning import read_plan
 from fedchain.workflow.run_state import RunState
@@ -373,3 +375,9 @@ def test_a_frozen_counter_keeps_its_first_value_and_is_no_part_of_the_model(tiny
         names = {name for (name,) in database.execute("select distinct key from metrics")}
     assert any("train_loss" in name for name in names), names
     assert any("level" in name for name in names), names
+
+
+def test_a_configuration_cannot_name_an_app(tmp_path: Path) -> None:
+    config = compose(["model.name=flower", "model.target='tiny_app:main'", "privacy=off"])
+    with pytest.raises(InputError, match=r"model\.name flower is an app's own model.*docs/from-flower\.md"):
+        open_bench(config, tmp_path)
