@@ -52,7 +52,7 @@ def open_site(home: Path, partition: Partition, trainer: Trainer) -> Iterator[Si
     """
     opened = open_home(home)
     identity, aggregator = required_mark(opened).identity, parties_of(opened).aggregator.address
-    to = Admission(opened, identity, aggregator, lambda _partition: trainer)
+    to = Admission(opened, identity, aggregator, lambda _: trainer)
     writer = open_confidential(opened, EncryptionConfig("on")).writer_of(partition.name)
     hospital = admit(partition, to, writer)
     with closing(hospital.database):

@@ -15,15 +15,16 @@ import torch
 from fedchain.adapters.datasets.heart import load_heart
 from fedchain.adapters.datasets.own import partitions_of
 from fedchain.adapters.datasets.partition import Partition
+from fedchain.adapters.model_files import read_model
 from fedchain.adapters.targets import load, own_code, sources_of
 from fedchain.adapters.training.losses import summed_loss
 from fedchain.adapters.training.models import build, initial
-from fedchain.adapters.training.modules import Maker, Makers, arguments_of, make
+from fedchain.adapters.training.modules import Maker, Makers, arguments_of, frozen_of, make
 from fedchain.adapters.training.trainer import OFF, check_private, single_threaded
 from fedchain.config import FLOWER, DataConfig, ExperimentConfig
 from fedchain.core.errors import InputError
 from fedchain.core.task import LocalTraining
-from fedchain.core.tensors import FloatTensors
+from fedchain.core.tensors import FloatTensors, TensorSchema
 from fedchain.workflow.planning import local_training
 
 
@@ -80,6 +81,21 @@ def load_data(data: DataConfig, folder: Path) -> tuple[Partition, ...]:
     with own_code(data.target):
         made = function(**arguments_of(data.options))
     return partitions_of(data.target, made)
+
+
+def starting_model(config: ExperimentConfig, bench: Bench) -> FloatTensors:
+    """Return the model that a run begins with: the one that was brought, that of `model.initial`, or a fresh one.
+
+    Raises:
+        InputError: if the file is missing or holds another model.
+    """
+    if bench.initial is not None:
+        return bench.initial
+    training = bench.training(config)
+    fresh = initial(training.model, training.model_options, config.seed, bench.makers)
+    if config.model.initial is None:
+        return fresh
+    return read_model(Path(config.model.initial), TensorSchema.of(fresh), frozen_of(training.model_options))
 
 
 def check_model(training: LocalTraining, bench: Bench) -> None:

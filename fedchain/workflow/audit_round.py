@@ -61,7 +61,7 @@ class AuditedUpdate:
 
 @dataclass(frozen=True, slots=True)
 class AuditedRound:
-    """A link with its manifest and its updates."""
+    """A link with its manifest and its updates; `initial_file` is where its run says that its first model came from."""
 
     chained: ChainedLink
     manifest: RoundManifest
@@ -69,6 +69,7 @@ class AuditedRound:
     updates: tuple[AuditedUpdate, ...]
     is_gone: bool
     """Whether some of its payloads were erased, or retired, so that nobody can open them any more."""
+    initial_file: str = ""
 
 
 @dataclass(slots=True)
@@ -87,6 +88,7 @@ class RoundAuditor:
     _plans: dict[bytes, str] = field(default_factory=dict[bytes, str])
     _runs: dict[str, RunManifest] = field(default_factory=dict[str, RunManifest])
     _timeouts: dict[str, int] = field(default_factory=dict[str, int])
+    _initial_files: dict[str, str] = field(default_factory=dict[str, str])
     _policies: dict[str, DataPolicy] = field(default_factory=dict[str, DataPolicy])
     _gone: set[bytes] = field(default_factory=set[bytes])
     _stored_models: ModelSeries = field(init=False)
@@ -118,7 +120,9 @@ class RoundAuditor:
             return None
         finally:
             self._models[link.run] = link.model_digest
-        return AuditedRound(chained, manifest, run_manifest, updates, chained.round_hash in self._gone)
+        initial_file = self._initial_files[manifest.run_manifest]
+        is_gone = chained.round_hash in self._gone
+        return AuditedRound(chained, manifest, run_manifest, updates, is_gone, initial_file)
 
     # -- documents --------------------------------------------------------------------------------------------------
 
@@ -173,6 +177,7 @@ class RoundAuditor:
             same("configuration", member.policy.digest, policy.digest())
             self._policies[member.policy.cid] = policy
         self._runs[cid], self._timeouts[cid] = run, config.strategy.round_timeout_s
+        self._initial_files[cid] = config.model.initial or ""
         self.report.holds("configuration")
 
     # -- updates ----------------------------------------------------------------------------------------------------

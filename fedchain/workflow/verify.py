@@ -179,4 +179,5 @@ def _round(audited: AuditedRound, taints: tuple[Taint, ...]) -> LineageRound:
         rejections=tuple(f"{each.reason}: {Reason(each.reason).words}" for each in manifest.rejected),
         donated=() if terms is None else tuple(DonatedRows(each.client.hex(), each.rows) for each in terms.donors),
         taints=taints,
+        initial_file=audited.initial_file,
     )
