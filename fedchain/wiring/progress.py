@@ -40,16 +40,16 @@ def checkpoint_path(home: Home, run: str, name: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The metrics of one run as it goes; `evaluate` takes a model's canonical bytes."""
+    """The metrics of one run as it goes; `evaluate` takes a round and its model's canonical bytes."""
 
     goal: Goal
     metrics: RoundMetrics
     models: ModelSeries
-    evaluate: Callable[[bytes], Metrics]
+    evaluate: Callable[[int, bytes], Metrics]
 
     def take(self, round_: int, cid: str) -> Metrics:
         """Evaluate a round's model and keep its metrics."""
-        found = self.evaluate(self.models.get(Cid.parse(cid)))
+        found = self.evaluate(round_, self.models.get(Cid.parse(cid)))
         self.metrics.add(round_, cid, found)
         return found
 
