@@ -21,12 +21,13 @@ from typing import Final
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
-from fedchain.adapters.tracking import from_line
+from fedchain.adapters.tracking import NOT_KEPT, from_line
 from fedchain.core.messages import UNBOUNDED
 from fedchain.core.privacy import MICRO
 from fedchain.ports.watcher import (
     Evaluated,
     Event,
+    ModelKept,
     Notice,
     ReceiptSigned,
     ReplyRejected,
@@ -71,7 +72,7 @@ class Points:
                 }
             case ReplyRejected():
                 self.tags[f"fedchain.rejected.round_{event.round}"] = f"{event.client}: {event.reason}"[:500]
-            case RunStarted() | RoundOpened() | ReceiptSigned() | Notice() | RunEnded():
+            case RunStarted() | RoundOpened() | ReceiptSigned() | Notice() | ModelKept() | RunEnded():
                 pass
         return isinstance(event, RoundSealed | Evaluated | RunEnded)
 
@@ -92,17 +93,26 @@ class Recorder:
         self._run = ""
         self._has_ended = False
 
-    def record(self, events: Iterable[Event]) -> None:
-        """Log all events; a run that stops before its end is marked KILLED."""
+    def record(self, events: Iterable[Event]) -> str:
+        """Log all events; a run that stops before its end is marked KILLED.
+
+        Return why MLflow did not take its files or its model, "" where it did.
+        """
+        not_kept = ""
         for event in events:
             if isinstance(event, RunStarted):
                 self._start(event)
             if self._points.take(event):
                 self._send()
+            if isinstance(event, ModelKept):
+                from fedchain.adapters.tracking_files import keep  # noqa: PLC0415 - brings Matplotlib, at the end only
+
+                not_kept = keep(self._client, self._run, event)
             self._has_ended = self._has_ended or isinstance(event, RunEnded)
         if self._run:
             self._send()
             self._client.set_terminated(self._run, "FINISHED" if self._has_ended else "KILLED")
+        return not_kept
 
     def _start(self, event: RunStarted) -> None:
         experiment = self._experiment(event.experiment)
@@ -151,7 +161,10 @@ def main(artifacts: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     client = MlflowClient()
     client.search_experiments(max_results=1)  # makes the database while the run is still getting ready
-    Recorder(client, Path(artifacts)).record(map(from_line, sys.stdin.buffer))
+    not_kept = Recorder(client, Path(artifacts)).record(map(from_line, sys.stdin.buffer))
+    if not_kept:
+        sys.stderr.write(f"files or model not taken: {not_kept}\n")
+        sys.exit(NOT_KEPT)
 
 
 if __name__ == "__main__":

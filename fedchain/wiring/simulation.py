@@ -51,7 +51,7 @@ from fedchain.wiring.hospitals import Admission, Hospital, admit, metrics_of, na
 from fedchain.wiring.parties import Record, parties_of, written_ledger
 from fedchain.wiring.plans import MODE, NewSimulation, check_grants, new_run
 from fedchain.wiring.preflight import check, check_start
-from fedchain.wiring.progress import Progress, checkpoints_of, floats_of, metrics_path, write_checkpoints
+from fedchain.wiring.progress import Progress, checkpoints_of, floats_of, kept, metrics_path, write_checkpoints
 from fedchain.wiring.stores import written_store
 from fedchain.wiring.trust import write_trust
 from fedchain.workflow.enrolment import enrol
@@ -83,6 +83,7 @@ class Simulation:
     record: Record
     bench: Bench
     progress: Progress
+    watcher: Watcher
 
     @property
     def clock(self) -> Clock:
@@ -107,6 +108,7 @@ class Simulation:
         self.record.settle()
         reseal(self.record.ledger, state)
         write_checkpoints(self.home, self.plan.manifest, state, self.progress)
+        self.watcher(kept(self.home, self.config, state, self.record.ledger.identity()))
 
     def model(self) -> nn.Module:
         """Return the newest global model as a module in float64, read back from the store."""
@@ -209,8 +211,8 @@ def prepared(
         watch(_started(config, plan, state, hospitals))
         if config.debug.mode == "on":
             watch(Notice(TRY_OUT))
-        for round_, cid in progress.missing(state).items():
-            watch(Evaluated(round_, progress.take(round_, cid)))
+        for round_, metrics in progress.catch_up(state, names_of(hospitals)):
+            watch(Evaluated(round_, metrics))
         yield Simulation(
             config,
             opened,
@@ -236,6 +238,7 @@ def prepared(
             record,
             bench,
             progress,
+            watch,
         )
 
 
@@ -297,6 +300,8 @@ def _watched(home: Home, hospitals: tuple[Hospital, ...], progress: Progress, wa
 
         def watch(event: Event) -> None:
             named = _named(event, names)
+            if isinstance(named, UpdateAdmitted):
+                progress.spent[named.client] = named.run_micro_epsilon
             for each in (watcher, tracker):
                 each(named)
             if isinstance(event, RoundEnded) and not event.abort_reason:
