@@ -74,4 +74,4 @@ def _register(client: MlflowClient, run: str, event: ModelKept, metrics: RoundMe
     known = client.search_model_versions(f"name = '{name}'")
     if any(each.tags.get("fedchain.run") == event.run and each.run_id == run for each in known):
         return
-    client.create_model_version(name, f"runs:/{run}/{MODEL}", run, tags)
+    client.create_model_version(name, f"runs:/{run}/{MODEL}", run, tags, await_creation_for=0)
