@@ -97,6 +97,26 @@ class PlanSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class SweepSiteSummary:
+    """What a sweep would cost one client's dataset (micro-epsilon).
+
+    `micro_epsilon_run` is the most that one of the `jobs` costs alone, `micro_epsilon_total` all that is charged and
+    all that they still ask for, composed.
+    """
+
+    client: str
+    jobs: int
+    micro_epsilon_run: int
+    micro_epsilon_charged: int
+    micro_epsilon_total: int
+    delta_e12: int
+    unit: str
+    grant: str
+    micro_epsilon_grant: int
+    allows_unprotected: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RunRow:
     """One run of a home: `state` is "finished", "unfinished" or "damaged".
 
@@ -143,7 +163,7 @@ class RewardOverview:
     """The rewards of a federation as re-derived; `vault` is empty before the first proposal.
 
     `rounds` paying rounds are on the ledger, `final_rounds` of them under the root that pays. `faults` are roots and
-    payments of the vault that the record does not give.
+    payments of the vault that the record does not give; `settled` tells of rounds whose payloads are gone.
     """
 
     lineage: Lineage
@@ -155,6 +175,7 @@ class RewardOverview:
     final_rounds: int
     pending: PendingSummary | None
     faults: tuple[str, ...]
+    settled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,9 @@ def test_the_run_ended_early_verifies_and_says_why(home: Path, capsys: pytest.Ca
     lineage = check(home, trusted=True)
     assert (lineage.verdict, lineage.findings) == (Verdict.VERIFIED, ())
     assert [each.kind for each in lineage.rounds] == ["sealed", "sealed", "closed"]
-    (row,) = told(capsys, "runs", "--home", str(home))["runs"]
+    runs = told(capsys, "runs", "--home", str(home))["runs"]
+    assert isinstance(runs, list)
+    (row,) = runs
     assert row["ending"] == "stopped early after round 2: no better auroc by more than 0.5 for 1 round"
     assert (row["state"], row["rounds_ended"], row["rounds"]) == ("finished", 2, 6)
 
@@ -78,7 +80,8 @@ def test_the_checkpoints_are_the_recorded_models(
     opened = open_home(home)
     (run,) = recorded_runs(opened, open_artifacts(opened))
     name = run.manifest.run.hex()
-    for option, kept in (("", "last"), ("--best", "best")):
+    to = tmp_path / "last.safetensors"
+    for option, kept in (("--best", "best"), ("", "last")):
         to = tmp_path / f"{kept}.safetensors"
         said = told(capsys, "model", "export", name[:8], "--to", str(to), "--home", str(home), *filter(None, [option]))
         assert to.read_bytes() == checkpoint_path(opened, name, kept).read_bytes()

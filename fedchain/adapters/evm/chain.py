@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, cast
 
 from eth.abc import BlockAPI, BlockHeaderAPI, ComputationAPI, ReceiptAPI, SignedTransactionAPI, StateAPI
@@ -88,21 +89,27 @@ class EmbeddedChain:
         self._database = database
         self._clock = clock
         self._pairs = AtomicDB(database.pairs)
+        self._last_call: tuple[object, bytes] | None = None  # a view is asked again and again in a round
         self._chain_class = MiningChain.configure(
             "CancunChain", vm_configuration=((BlockNumber(0), CancunVM),), chain_id=chain_id
         )
 
     @property
     def is_writable(self) -> bool:
-        """Whether this process is the chain's writer."""
+        """Whether this process may write it."""
         return self._database.is_writable
 
     def close(self) -> None:
-        """Close the file and give the writer's lock back."""
+        """Close the file."""
         self._database.close()
 
+    @property
+    def sending_lock(self) -> Path:
+        """The file that whoever chooses a nonce holds locked until its transaction is mined."""
+        return self._database.path.with_name(f"{self._database.path.name}.sending.lock")
+
     def create_genesis(self, genesis: Genesis) -> None:
-        """Write block 0."""
+        """Write block 0, unless another process was first."""
         account: AccountDetails = {"balance": FUNDS, "nonce": 0, "code": b"", "storage": {}}
         header: dict[str, HeaderParams] = {
             "gas_limit": GAS_LIMIT,
@@ -113,6 +120,8 @@ class EmbeddedChain:
             "withdrawals_root": BLANK_ROOT_HASH,
         }
         with self._database.transaction():
+            if self._database.present_chain_id() is not None:
+                return
             self._database.create(genesis.chain_id)
             self._chain_class.from_genesis(self._pairs, header, {Address(a): account for a in genesis.funded})
 
@@ -203,7 +212,11 @@ class EmbeddedChain:
             RevertedError: if the execution fails.
         """
         with self._reading() as chain:
-            return _output(self._execute(chain, call, number))
+            place = call, self._header(chain, number).hash, self._clock.now()
+            last = self._last_call
+            if last is None or last[0] != place:
+                last = self._last_call = place, _output(self._execute(chain, call, number))
+            return last[1]
 
     def estimate(self, call: Call, number: int | None) -> int:
         """Return a gas limit with which the execution succeeds.
@@ -224,12 +237,13 @@ class EmbeddedChain:
 
         Raises:
             RefusedError: if the transaction is not valid here: signature, chain id, nonce, funds.
-            InputError: if this process is not the writer, or the disk is full.
+            InputError: if it is open for reading only, the disk is full, or others do not stop writing.
         """
         if not self.is_writable:
             raise InputError(
-                "chain is open for reading", expected="the writer", got="a reader", remedy="open it for writing"
+                "chain is open for reading", expected="a writer", got="a reader", remedy="open it for writing"
             )
+        # The head that the block rests on is read inside the transaction, which other processes' blocks wait for.
         with self._database.transaction(), self._translated():
             chain = self._chain_class(self._pairs)
             transaction = self._decoded(raw)
