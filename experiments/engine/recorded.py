@@ -1,8 +1,8 @@
 """What recording costs: whole runs of the workloads, `python -m experiments.engine.recorded [W1a W1b W2]`.
 
 A run does all that `fedchain run` does: charges, the engine in float64, signatures, encryption, gate, store, journal,
-seal, receipts, the evaluation of each round, and MLflow beside it. A round's recording is what it takes beside the engine. The
-bound is sha256, write and fsync of the same update bytes, one file each.
+seal, receipts, the evaluation of each round, and MLflow beside it. A round's recording is what it takes beside the
+engine. The bound is sha256, write and fsync of the same update bytes, one file each.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Watch:
             train(joint, base, rounds)
             self.trained.append(time.perf_counter() - start)
 
-        JointTraining.train = timed  # type: ignore[method-assign]  # a benchmark looks inside
+        JointTraining.train = timed  # type: ignore[method-assign, assignment]  # a benchmark looks inside
         try:
             yield
         finally:
