@@ -87,7 +87,7 @@ class Watch:
             train(joint, base, rounds)
             self.trained.append(time.perf_counter() - start)
 
-        JointTraining.train = timed  # type: ignore[method-assign, assignment]  # a benchmark looks inside
+        JointTraining.train = timed  # type: ignore[assignment,method-assign]  # a benchmark looks inside
         try:
             yield
         finally:

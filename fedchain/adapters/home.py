@@ -1,27 +1,29 @@
 """The home: one folder that holds all state of fedchain on this machine.
 
-`home.json` says which format the folder has, so that a release never works on a layout that it does not know. One
-process at a time may change a home: it holds `lock` (flock), which the kernel frees when the process dies.
+`home.json` says which format the folder has, so that a release never works on a layout that it does not know. Runs hold
+`lock` together, each with a lock on its own journal; whoever changes anything else of a home holds `lock` alone. What
+all runs share is locked where it is written: docs/adr/0035-runs-share-a-home.md has the list.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fedchain.adapters.files import PRIVATE_FILE, TEMPORARY, create_file, explained, make_folder
+from fedchain.adapters.files import TEMPORARY, create_file, explained, make_folder
+from fedchain.adapters.locks import held, in_turn
 from fedchain.core.errors import FormatError, InputError
 
 HOME_FORMAT: Final = 3
 _MARK: Final = "home.json"
 _LOCK: Final = "lock"
+_ENROLLING: Final = "enrolling.lock"
+_WAIT: Final = "wait until it ends, or choose another with --home"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -90,6 +92,11 @@ class Home:
     def runs(self) -> Path:
         """One folder a run."""
         return self.root / "runs"
+
+    @property
+    def sweeps(self) -> Path:
+        """One folder a sweep."""
+        return self.root / "sweeps"
 
     @property
     def mlflow(self) -> Path:
@@ -164,36 +171,44 @@ def create_home(root: Path) -> Home:
     return open_home(root)
 
 
-@contextmanager
-def locked(home: Home) -> Iterator[None]:
-    """Hold the home's exclusive lock while changing it.
+def locked(home: Home) -> AbstractContextManager[None]:
+    """Hold the home alone while changing it.
 
     Raises:
         InputError: if another process holds it, or this one may not write here.
     """
-    path = home.root / _LOCK
-    with explained(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
-    try:
-        _acquire(home.root, descriptor)
+    return held(home.root / _LOCK, "home", _WAIT)
+
+
+def shared(home: Home) -> AbstractContextManager[None]:
+    """Hold the home together with other runs.
+
+    Raises:
+        InputError: if another process holds it alone, or this one may not write here.
+    """
+    return held(home.root / _LOCK, "home", _WAIT, alone=False)
+
+
+def enrolling(home: Home) -> AbstractContextManager[None]:
+    """Be the only one that makes keys, ledger and contracts, and brings the registry up to date; others wait.
+
+    Raises:
+        InputError: if another process is at it for minutes, or this one may not write here.
+    """
+    return in_turn(home.root / _ENROLLING)
+
+
+@contextmanager
+def driven(home: Home, run: str) -> Iterator[None]:
+    """Be the only one that takes a run further; `run` is the run id in hex.
+
+    Raises:
+        InputError: if another process does, or this one may not write here.
+    """
+    make_folder(home.journal(run).parent)
+    remedy = "wait until it ends, or start another run with --fresh"
+    with held(home.journal(run).with_name(_LOCK), f"run 0x{run}", remedy):
         yield
-    finally:
-        os.close(descriptor)
-
-
-def _acquire(root: Path, descriptor: int) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
-        raise InputError(
-            f"home is in use by process {holder if holder.isdecimal() else '(unknown)'}",
-            got=root,
-            remedy="wait until it ends, or choose another with --home",
-        ) from error
-    with explained(root / _LOCK):
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
 
 
 def _check_format(root: Path, data: bytes) -> None:

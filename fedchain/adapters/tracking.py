@@ -22,7 +22,7 @@ from typing import IO, Final, cast, get_args
 from fedchain.adapters.files import PRIVATE_FILE, explained, make_folder
 from fedchain.adapters.identity import INSTALLATION
 from fedchain.core.errors import FormatError
-from fedchain.ports.watcher import Event, Watcher
+from fedchain.ports.watcher import Event
 
 _PIPE_BYTES: Final = 1 << 20
 _LOG: Final = "tracking.log"
@@ -43,7 +43,7 @@ def tracking_uri(folder: Path, environ: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def tracked(folder: Path, uri: str, warn: Callable[[str], None]) -> Iterator[Watcher]:
+def tracked(folder: Path, uri: str, warn: Callable[[str], None]) -> Iterator[Tracker]:
     """Give a watcher that logs to the tracking server at `uri`; its own files lie in `folder`.
 
     On leaving, waits until everything is logged. `warn` gets at most one line, if tracking failed; nothing is raised
@@ -77,11 +77,15 @@ class Tracker:
 
     def __call__(self, event: Event) -> None:
         """Send an event; after a failure, do nothing."""
+        self.tell("", event)
+
+    def tell(self, job: str, event: Event) -> None:
+        """Send an event of a sweep's job."""
         with self._lock:
             if self._has_failed:
                 return
             try:
-                self._pipe.write(to_line(event))
+                self._pipe.write(to_line(event, job))
                 self._pipe.flush()
             except OSError:
                 self._fail()
@@ -111,20 +115,20 @@ class Tracker:
             self._warn(f"MLflow tracking failed, the run is not affected: see {self._log}")
 
 
-def to_line(event: Event) -> bytes:
-    """Encode an event for the pipe."""
-    return json.dumps([type(event).__name__, dataclasses.asdict(event)]).encode() + b"\n"
+def to_line(event: Event, job: str = "") -> bytes:
+    """Encode an event for the pipe, of a sweep's job where several share it."""
+    return json.dumps([type(event).__name__, dataclasses.asdict(event), job]).encode() + b"\n"
 
 
-def from_line(line: bytes) -> Event:
-    """Decode an event from the pipe.
+def from_line(line: bytes) -> tuple[str, Event]:
+    """Decode an event from the pipe; return the job that it is of, too.
 
     Raises:
         FormatError: if it is none.
     """
     try:
-        name, fields = json.loads(line)
-        return _EVENTS[name](**fields)
+        name, fields, job = json.loads(line)
+        return str(job), _EVENTS[name](**fields)
     except (ValueError, KeyError, TypeError) as error:
         raise FormatError("a line of the tracking pipe", expected="an event", got=repr(line[:80])) from error
 

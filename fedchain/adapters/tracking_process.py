@@ -4,16 +4,20 @@ One fedchain run is one MLflow run, found again by its tag, so that a resumed ru
 experiment is the experiment of the configuration; parameters are the resolved configuration, metrics have the round as
 their step: `<metric>/<client>`, `<metric>/overall`, `epsilon/<client>` (this run so far) and `epsilon_total/<client>`
 (the dataset's lifetime). An unbounded epsilon is no metric but a tag. Points are gathered and sent a round at a time.
+
+Runs of one home may be under way at once: their processes take turns, so that one of them makes the database and the
+experiment, and SQLite has one writer. The jobs of a sweep bear its name as a tag.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -21,6 +25,8 @@ from typing import Final
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
+from fedchain.adapters.files import TEMPORARY
+from fedchain.adapters.locks import in_turn
 from fedchain.adapters.tracking import from_line
 from fedchain.core.messages import UNBOUNDED
 from fedchain.core.privacy import MICRO
@@ -39,6 +45,8 @@ from fedchain.ports.watcher import (
 )
 
 RUN_TAG: Final = "fedchain.run"
+SWEEP_TAG: Final = "fedchain.sweep"
+_SQLITE: Final = "sqlite:///"
 _FOREIGN: Final = re.compile(r"[^0-9A-Za-z_./ -]")
 _MAX_POINTS: Final = 1000  # of one log_batch call
 _MAX_PARAMS: Final = 100
@@ -88,6 +96,7 @@ class Recorder:
     def __init__(self, client: MlflowClient, artifacts: Path) -> None:
         self._client = client
         self._artifacts = artifacts
+        self._lock = turn_of(artifacts)
         self._points = Points()
         self._run = ""
         self._has_ended = False
@@ -95,14 +104,26 @@ class Recorder:
     def record(self, events: Iterable[Event]) -> None:
         """Log all events; a run that stops before its end is marked KILLED."""
         for event in events:
-            if isinstance(event, RunStarted):
+            self.take(event)
+        self.end()
+
+    def take(self, event: Event) -> None:
+        """Log an event of the run, which tells its start first."""
+        if isinstance(event, RunStarted):
+            with in_turn(self._lock):
                 self._start(event)
-            if self._points.take(event):
+        if self._points.take(event):
+            with in_turn(self._lock):
                 self._send()
-            self._has_ended = self._has_ended or isinstance(event, RunEnded)
+        self._has_ended = self._has_ended or isinstance(event, RunEnded)
+
+    def end(self) -> None:
+        """Say how the run ended; it tells nothing more."""
         if self._run:
-            self._send()
-            self._client.set_terminated(self._run, "FINISHED" if self._has_ended else "KILLED")
+            with in_turn(self._lock):
+                self._send()
+                self._client.set_terminated(self._run, "FINISHED" if self._has_ended else "KILLED")
+            self._run = ""
 
     def _start(self, event: RunStarted) -> None:
         experiment = self._experiment(event.experiment)
@@ -112,6 +133,7 @@ class Recorder:
             self._client.update_run(self._run, status="RUNNING")
             return
         tags = {RUN_TAG: event.run, "fedchain.federation": event.federation, "fedchain.config": event.config[:5000]}
+        tags |= {SWEEP_TAG: event.sweep} if event.sweep else {}
         run = self._client.create_run(experiment, tags=tags, run_name=f"{event.experiment} {event.run[:8]}")
         self._run = str(run.info.run_id)
         params = [Param(key, value) for key, value in flattened(json.loads(event.config)).items()]
@@ -135,6 +157,37 @@ class Recorder:
             self._client.log_batch(self._run, tags=tags[start : start + _MAX_PARAMS])
 
 
+def record_runs(recorder: Callable[[], Recorder], lines: Iterable[bytes]) -> None:
+    """Log the runs that the lines tell of: the jobs of a sweep share a pipe, and each has a recorder of its own."""
+    recorders: dict[str, Recorder] = {}
+    try:
+        for line in lines:
+            job, event = from_line(line)
+            recorders.setdefault(job, recorder()).take(event)
+            if isinstance(event, RunEnded) and job:
+                recorders.pop(job).end()
+    finally:
+        for each in recorders.values():
+            each.end()
+
+
+def make_database(uri: str) -> None:
+    """Make the SQLite database of a home, under another name until it is whole: half of MLflow's is none at all."""
+    path = Path(uri.removeprefix(_SQLITE))
+    if not uri.startswith(_SQLITE) or path.exists():
+        return
+    draft = path.with_name(path.name + TEMPORARY)
+    for each in (draft, draft.with_name(draft.name + "-journal")):
+        each.unlink(missing_ok=True)  # of a process that was killed
+    MlflowClient(f"{_SQLITE}{draft}").search_experiments(max_results=1)
+    draft.replace(path)
+
+
+def turn_of(artifacts: Path) -> Path:
+    """Return the file that is locked while a process speaks to MLflow for the runs of a home."""
+    return artifacts.with_name("tracking.lock")
+
+
 def flattened(config: object, prefix: str = "") -> dict[str, str]:
     """Return the configuration's values by dotted key."""
     if not isinstance(config, dict):
@@ -149,9 +202,11 @@ def _name(metric: str, client: str) -> str:
 def main(artifacts: str) -> None:
     """Record what comes on standard input until it ends; an interrupt of the terminal is the run's business."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    client = MlflowClient()
-    client.search_experiments(max_results=1)  # makes the database while the run is still getting ready
-    Recorder(client, Path(artifacts)).record(map(from_line, sys.stdin.buffer))
+    with in_turn(turn_of(Path(artifacts))):
+        make_database(os.environ.get("MLFLOW_TRACKING_URI", ""))
+        client = MlflowClient()
+        client.search_experiments(max_results=1)  # while the run is still getting ready
+    record_runs(lambda: Recorder(client, Path(artifacts)), sys.stdin.buffer)
 
 
 if __name__ == "__main__":

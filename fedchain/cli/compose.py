@@ -68,15 +68,14 @@ def _check_folder(folder: Path) -> None:
 
 def _faults(text: str, choices: Mapping[str, list[str]]) -> Iterator[InputError]:
     """What is wrong with one override, as far as it can be said without composing."""
-    override = _parsed(text)
+    override = parsed(text)
     if override is None:
-        yield InputError("override", expected="key=value", got=repr(text)[:100], remedy=_EXAMPLE)
+        yield no_override(text)
         return
     key = override.key_or_group
     if override.is_delete() or override.is_sweep_override() or override.package:
-        yield InputError(
-            f"override {text[:80]}", expected="one value for one key", remedy="repeat the command for each value"
-        )
+        remedy = "add --multirun for a run of each value" if override.is_sweep_override() else "write it as key=value"
+        yield InputError(f"override {text[:80]}", expected="one value for one key", remedy=remedy)
     elif key in choices:
         yield from _choice_faults(override, choices[key])
     elif key.startswith("hydra."):
@@ -85,7 +84,13 @@ def _faults(text: str, choices: Mapping[str, list[str]]) -> Iterator[InputError]
         yield unknown_key(key, tuple(choices))
 
 
-def _parsed(text: str) -> Override | None:
+def no_override(text: str) -> InputError:
+    """Return the error of what is no override."""
+    return InputError("override", expected="key=value", got=repr(text)[:100], remedy=_EXAMPLE)
+
+
+def parsed(text: str) -> Override | None:
+    """Return an override as Hydra's grammar reads it, None if it does not."""
     try:
         text.encode()
         override = OverridesParser.create().parse_override(text)

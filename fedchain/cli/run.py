@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from fedchain.cli import report
 from fedchain.cli.arguments import DEFAULT_HOME, HOME_VARIABLE, Verbs, add_verb, home_of
@@ -16,6 +16,7 @@ from fedchain.cli.display import PlainDisplay
 from fedchain.cli.exits import Exit
 from fedchain.cli.screen import Screen
 from fedchain.config import ExperimentConfig
+from fedchain.core.errors import InputError
 from fedchain.ports.watcher import Watcher
 from fedchain.workflow.summary import PlanSummary, RunSummary
 
@@ -31,8 +32,18 @@ overrides are Hydra's: key=value, several at once. A group chooses a file of con
   fedchain run experiment=heart privacy.epsilon=3 strategy.learning_rate=0.05
   fedchain run experiment=heart privacy=off
 
+With --multirun an override may have several values, in Hydra's words: a,b,c, range(1,4), choice(a,b). Each combination
+is a job: a run of its own, many at once. Repeating the command skips the jobs that are finished and resumes the others;
+--dry-run adds up the epsilon of all jobs against each grant.
+
+  fedchain run --multirun experiment=heart strategy.learning_rate=0.05,0.1 seed=1,2,3
+
 groups: experiment, data, model, privacy, strategy, store, ledger, simulation (docs/configuration.md has every key)
 """
+
+
+JOB_MODULE: Final = "fedchain.cli.sweep_job"
+LAUNCHERS: Final = ("local", "joblib", "submitit")
 
 
 class Simulate(Protocol):
@@ -66,6 +77,11 @@ def add_parser(verbs: Verbs) -> None:
         "--dry-run", action="store_true", help="print the plan and the epsilon it would spend; run nothing"
     )
     parser.add_argument("--fresh", action="store_true", help="start a new run even if one could be resumed")
+    parser.add_argument("--multirun", action="store_true", help="sweep over all combinations of the overrides' values")
+    parser.add_argument("--jobs", metavar="N", type=_count, help="of a sweep, so many at once (default: one a core)")
+    parser.add_argument(
+        "--launcher", choices=LAUNCHERS, help="what starts the jobs of a sweep (default: local, processes of our own)"
+    )
 
 
 def run(options: RunOptions, screen: Screen, simulate: Simulate) -> Exit:
@@ -131,12 +147,44 @@ def _plan(config: ExperimentConfig, home: Path) -> PlanSummary:
 
 
 def _handle(options: argparse.Namespace, screen: Screen) -> Exit:
+    if options.multirun:
+        return _sweep(options, screen)
+    for name in ("jobs", "launcher"):
+        if getattr(options, name) is not None:
+            raise InputError(f"--{name} is for sweeps", remedy="add --multirun")
     overrides: Sequence[str] = options.overrides
     chosen = RunOptions(
         overrides=tuple(overrides),
         config_dir=None if options.config_dir is None else Path(options.config_dir),
         home=home_of(options),
-        is_default_home=options.home in (None, DEFAULT_HOME) and not os.environ.get(HOME_VARIABLE),
+        is_default_home=_is_default_home(options),
         fresh=options.fresh,
     )
     return dry_run(chosen, screen, _plan) if options.dry_run else run(chosen, screen, _simulate)
+
+
+def _sweep(options: argparse.Namespace, screen: Screen) -> Exit:
+    from fedchain.wiring.launchers import launcher_of  # noqa: PLC0415 - sweeps only, and before what follows
+
+    launch = launcher_of(options.launcher or LAUNCHERS[0], JOB_MODULE)
+    from fedchain.cli.sweep import SweepOptions, dry_run, sweep  # noqa: PLC0415 - brings torch and Hydra with it
+
+    chosen = SweepOptions(
+        overrides=tuple(options.overrides),
+        config_dir=None if options.config_dir is None else Path(options.config_dir),
+        home=home_of(options),
+        is_default_home=_is_default_home(options),
+        fresh=options.fresh,
+        at_once=options.jobs,
+    )
+    return dry_run(chosen, screen) if options.dry_run else sweep(chosen, screen, launch)
+
+
+def _is_default_home(options: argparse.Namespace) -> bool:
+    return options.home in (None, DEFAULT_HOME) and not os.environ.get(HOME_VARIABLE)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError("--jobs", expected="a number from 1 on", got=repr(text)[:40])
+    return int(text)

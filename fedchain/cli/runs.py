@@ -54,6 +54,9 @@ def show_runs(home: Path, screen: Screen, list_runs: ListRuns) -> Exit:
     else:
         header = ["run", "experiment", "state", "rounds", "model CID", "created"]
         screen.table(f"Runs ({NOTE})", header, [_cells(row) for row in rows])
+        for row in rows:
+            if row.ending:
+                screen.line(f"{short(row.run)}: {row.ending}")
     return Exit.DONE
 
 
@@ -122,6 +125,7 @@ def _document(row: RunRow) -> dict[str, object]:
         "state": row.state,
         "rounds_ended": row.rounds_ended,
         "rounds": row.rounds,
+        "ending": row.ending,
         "model_cid": row.model_cid,
         "created_at": row.created_at,
         "config": json.loads(row.config) if row.config else None,

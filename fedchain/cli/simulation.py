@@ -7,7 +7,7 @@ from pathlib import Path
 from clients.app import make_client_app
 from fedchain.config import ExperimentConfig
 from fedchain.ports.watcher import Watcher
-from fedchain.wiring.simulation import prepared
+from fedchain.wiring.simulation import Wanted, prepared_as
 from fedchain.workflow.summary import RunSummary
 from server.app import make_server_app
 
@@ -18,7 +18,16 @@ def simulate(config: ExperimentConfig, home: Path, watcher: Watcher, *, fresh: b
     Raises:
         FedchainError: what the run failed with; everything decided so far is kept and resumed.
     """
-    with prepared(config, home, watcher, fresh=fresh) as simulation:
+    return simulate_wanted(Wanted(fresh), config, home, watcher)
+
+
+def simulate_wanted(wanted: Wanted, config: ExperimentConfig, home: Path, watcher: Watcher) -> RunSummary:
+    """Run an experiment as wanted, and return its outcome.
+
+    Raises:
+        FedchainError: as `simulate`.
+    """
+    with prepared_as(wanted, config, home, watcher) as simulation:
         grid = simulation.grid(make_client_app(simulation.site_of))
         make_server_app(simulation.drive, simulation.clock)(grid, simulation.context())
         return simulation.summary()

@@ -20,6 +20,8 @@ class RunStarted:
     clients: tuple[str, ...]
     config: str
     """The resolved configuration, canonical JSON."""
+    sweep: str = ""
+    """The name of the sweep that the run is a job of, if it is."""
 
 
 @dataclass(frozen=True, slots=True)

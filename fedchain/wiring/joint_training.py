@@ -17,9 +17,10 @@ import numpy as np
 
 from fedchain.adapters.datasets.partition import Partition
 from fedchain.adapters.targets import is_importable
+from fedchain.adapters.training.device import CPU
 from fedchain.adapters.training.engine.cohort import CohortEngine, products_of
 from fedchain.adapters.training.trainer import TorchTrainer
-from fedchain.config import SimulationConfig
+from fedchain.config import ExperimentConfig
 from fedchain.core.errors import FedchainError
 from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.task import LocalTraining, RoundProof, SignedPromise, Task
@@ -105,12 +106,13 @@ class Training:
     """How the sites of a simulation are trained: jointly, or each by itself, and then `why` says what is in the way."""
 
     bench: Bench
+    device: str
     joint: JointTraining | None
     why: str = ""
 
     def trainer_of(self, partition: Partition) -> Trainer:
         """Return a site's trainer."""
-        own = TorchTrainer(partition, makers=self.bench.makers)
+        own = TorchTrainer(partition, makers=self.bench.makers, device=self.device)
         return own if self.joint is None else JointTrainer(partition.name, self.joint, own)
 
     def cohort_of(self, cohort: Cohort, sites: Sequence[Site]) -> Cohort:
@@ -119,21 +121,22 @@ class Training:
 
 
 @contextmanager
-def opened_training(config: SimulationConfig, bench: Bench, training: LocalTraining) -> Iterator[Training]:
+def opened_training(config: ExperimentConfig, bench: Bench, training: LocalTraining) -> Iterator[Training]:
     """Choose how sites are trained; an engine's workers live as long as the context.
 
     Raises:
         InputError: if the model cannot be made, or does not fit the rows or their labels.
     """
-    if config.engine == "sites":
-        yield Training(bench, None)
+    chosen = config.simulation
+    if chosen.engine == "sites" or config.device != CPU:  # the engine works on the CPU
+        yield Training(bench, config.device, None)
         return
     partitions = {each.name: each for each in bench.partitions}
-    workers = 1 if not _loads(bench, training) else config.workers or _workers_worth(bench, training)
+    workers = 1 if not _loads(bench, training) else chosen.workers or _workers_worth(bench, training)
     engine = CohortEngine(partitions, workers, makers=bench.makers)
     why = engine.refusal(training)
     try:
-        yield Training(bench, None if why else JointTraining(engine), why)
+        yield Training(bench, CPU, None if why else JointTraining(engine), why)
     finally:
         engine.close()
 

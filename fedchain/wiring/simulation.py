@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,10 +17,12 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 from torch import nn
 
-from fedchain.adapters.home import Home, create_home, locked
+from fedchain.adapters.home import Home, create_home, driven, enrolling, locked, shared
 from fedchain.adapters.identity import code_digest, env_digest
 from fedchain.adapters.journal_file import FileJournal, read_journal
 from fedchain.adapters.local_grid import LocalGrid
+from fedchain.adapters.round_metrics import RoundMetrics
+from fedchain.adapters.sweep_files import Slot
 from fedchain.adapters.system import SystemClock
 from fedchain.adapters.threads import run_all_on
 from fedchain.adapters.tracking import tracked, tracking_uri
@@ -29,9 +31,7 @@ from fedchain.adapters.training.models import build
 from fedchain.adapters.training.modules import Makers
 from fedchain.config import ExperimentConfig
 from fedchain.core.cid import Cid
-from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.task import LocalTraining
-from fedchain.core.tensors import decode
 from fedchain.ports.clock import Clock
 from fedchain.ports.cohort import Cohort
 from fedchain.ports.store import ArtifactStore
@@ -47,11 +47,13 @@ from fedchain.ports.watcher import (
     Watcher,
 )
 from fedchain.wiring.bench import Bench, check_model, open_bench
-from fedchain.wiring.confidential import open_artifacts, open_confidential
+from fedchain.wiring.confidential import Confidential, open_artifacts, open_confidential
 from fedchain.wiring.hospitals import Admission, Hospital, admit, metrics_of, names_of
 from fedchain.wiring.joint_training import Training, opened_training
-from fedchain.wiring.parties import Record, parties_of, written_ledger
+from fedchain.wiring.parties import Parties, Record, parties_of, written_ledger
 from fedchain.wiring.plans import MODE, NewSimulation, check_grants, new_run
+from fedchain.wiring.preflight import check, check_start
+from fedchain.wiring.progress import Progress, checkpoints_of, floats_of, metrics_path, write_checkpoints
 from fedchain.wiring.stores import written_store
 from fedchain.wiring.trust import write_trust
 from fedchain.workflow.enrolment import enrol
@@ -62,8 +64,11 @@ from fedchain.workflow.rewards import rederive_rewards, rounds_of
 from fedchain.workflow.rounds import Instruments, RoundMachine, RunPlan
 from fedchain.workflow.run_state import Planned, RunState, entry_of
 from fedchain.workflow.site import Site
+from fedchain.workflow.stopping import ending_of, goal_of, models_by_round
 from fedchain.workflow.summarise import ledger_head, pins_of, privacy_of, rejections_of, rewards_of
 from fedchain.workflow.summary import RewardSummary, RunSummary
+
+TRY_OUT = "DEBUG: one small batch a client; the figures of this run say nothing about quality"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,7 @@ class Simulation:
     record: Record
     bench: Bench
     trained_by: Training
+    progress: Progress
 
     @property
     def clock(self) -> Clock:
@@ -104,13 +110,13 @@ class Simulation:
         state = RoundMachine(self.plan, self.instruments(trained)).run()
         self.record.settle()
         reseal(self.record.ledger, state)
+        write_checkpoints(self.home, self.plan.manifest, state, self.progress)
 
     def model(self) -> nn.Module:
         """Return the newest global model as a module in float64, read back from the store."""
         reference = self._state().last_model or self.plan.manifest.initial_model
-        data = open_artifacts(self.home, "aggregator").get(Cid.parse(reference.cid))
         training = self.plan.manifest.training
-        tensors = FixedPoint().dequantise(decode(data))
+        tensors = floats_of(ModelSeries(open_artifacts(self.home, "aggregator")), reference.cid)
         return build(training.model, training.model_options, tensors, self.bench.makers).eval()
 
     def _state(self) -> RunState:
@@ -143,65 +149,83 @@ class Simulation:
             seconds=time.monotonic() - self.started,
             payload_encryption=self.plan.manifest.payload_encryption,
             trust_file=str(self.home.trust),
+            ending=ending_of(state, self.plan.manifest, self.config),
+            initial=self.config.model.initial or "",
+            is_debug=self.config.debug.mode == "on",
+            checkpoints=checkpoints_of(self.home, run.hex(), state, self.progress),
         )
 
     def _rewards(self, state: RunState, store: ArtifactStore, names: Mapping[bytes, str]) -> tuple[RewardSummary, ...]:
         run = self.plan.manifest
         if run.rewards is None:
             return ()
-        rounds = rounds_of(run, state)
+        rounds = rounds_of(run, state, store.has)
         report = rederive_rewards(self.record.ledger.identity(), rounds, store, run_all_on(1)).report()
         return rewards_of(report, run.rewards, names)
 
 
-@contextmanager
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which run is wanted: a new one, one with what the caller `brought`, or the one of a sweep's job.
+
+    Without what the caller brought, the configuration's targets are loaded from the working directory on.
+    """
+
+    fresh: bool = False
+    brought: Bench | None = None
+    slot: Slot | None = None
+
+
 def prepared(
     config: ExperimentConfig, home: Path, watcher: Watcher, *, fresh: bool = False, brought: Bench | None = None
-) -> Iterator[Simulation]:
+) -> AbstractContextManager[Simulation]:
     """Make a run ready: home, keys, chain, contracts, enrolment, plan; resume one of the same configuration.
 
-    Without what the caller `brought`, the configuration's targets are loaded from the working directory on.
-
     Raises:
-        InputError: if data, home, chain or store cannot be used.
+        InputError: if data, home, chain or store cannot be used, or another process drives that run.
         PolicyError: if the run would pass a site's grant.
     """
+    return prepared_as(Wanted(fresh, brought), config, home, watcher)
+
+
+@contextmanager
+def prepared_as(wanted: Wanted, config: ExperimentConfig, home: Path, watcher: Watcher) -> Iterator[Simulation]:
+    """Make a run ready, as `prepared` does; a job of a sweep goes on with its own run, or starts one.
+
+    Raises:
+        InputError: as `prepared`.
+        PolicyError: as `prepared`.
+    """
     started = time.monotonic()
-    bench = open_bench(config, Path.cwd()) if brought is None else brought
+    bench = open_bench(config, Path.cwd()) if wanted.brought is None else wanted.brought
     training = bench.training(config)
     check_model(training, bench)
+    check(config, bench)
     opened = create_home(home)
     with ExitStack() as stack:
-        stack.enter_context(locked(opened))
-        parties = parties_of(opened)
-        record = stack.enter_context(written_ledger(opened, parties, config.ledger))
-        written_store(opened, config.store)  # from here on the home knows where artifacts are kept
-        confidential = open_confidential(opened, config.encryption)
-        store, identity = confidential.store, record.ledger.identity()
-        trained_by = stack.enter_context(opened_training(config.simulation, bench, training))
-        to = Admission(opened, identity, parties.aggregator.address, trained_by.trainer_of)
-        hospitals = tuple(admit(each, to, confidential.writer_of(each.name)) for each in bench.partitions)
-        for each in hospitals:
-            stack.callback(each.database.close)
-        applicants = [each.applicant for each in hospitals]
-        enrol(record.ledger, record.registry, applicants, SystemClock().now())
-        run = None if fresh else _unfinished(opened, config, store, bench)
+        # Whoever seals on a chain elsewhere takes over from all others with the same key.
+        stack.enter_context(locked(opened) if config.ledger.name == "rpc" else shared(opened))
+        floor = _floor(stack, opened, NewSimulation(config, training, bench))
+        parties, record, confidential, hospitals = floor.parties, floor.record, floor.confidential, floor.hospitals
+        store = confidential.store
+        run = _wanted_run(wanted, opened, config, (store, bench))
         is_resumed = run is not None
         if run is None:
-            check_grants(training, hospitals)
-            planned = new_run(NewSimulation(config, training, bench), record.ledger.identity(), hospitals, store)
-            _begin(opened, planned)
-            run = planned.run
+            run = _new_run(wanted, opened, NewSimulation(config, training, bench), floor)
         journal = stack.enter_context(_journal(opened, run))
         state = RunState.replay(journal.entries())
         if state.planned is None:
             raise AssertionError("a journal starts with its plan")
         plan = read_plan(store, state.planned.manifest_cid, config.strategy.round_timeout_s)
-        scored = _Scored(store, training, hospitals, bench.makers)
-        watch = stack.enter_context(_watched(opened, scored, watcher))
-        watch(_started(config, plan, state, hospitals))
-        if trained_by.why:
-            watch(Notice(f"each site trains by itself, since the engine does not take the model: {trained_by.why}"))
+        check_start(config, bench, plan.manifest)
+        progress = _progress(opened, config, state, _Scored(store, training, hospitals, bench.makers))
+        is_tracked = wanted.slot is None  # whoever drives a sweep tracks all its jobs
+        watch = stack.enter_context(_watched(opened, hospitals, progress, watcher, is_tracked=is_tracked))
+        watch(replace(_started(config, plan, state, hospitals), sweep=wanted.slot.sweep if wanted.slot else ""))
+        for line in _notices(config, floor.trained_by):
+            watch(Notice(line))
+        for round_, cid in progress.missing(state).items():
+            watch(Evaluated(round_, progress.take(round_, cid)))
         yield Simulation(
             config,
             opened,
@@ -220,13 +244,69 @@ def prepared(
                 lambda state: write_trust(opened, record.ledger.identity(), pins_of(state)),
                 confidential.payloads,
                 snapshot_every=config.store.snapshot_every,
+                is_enough=progress.is_enough,
             ),
             is_resumed,
             started,
             record,
             bench,
-            trained_by,
+            floor.trained_by,
+            progress,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Floor:
+    """What every run of a home stands on: its parties, its record, who may read, how sites train, and the sites."""
+
+    parties: Parties
+    record: Record
+    confidential: Confidential
+    trained_by: Training
+    hospitals: tuple[Hospital, ...]
+
+
+def _floor(stack: ExitStack, home: Home, new: NewSimulation) -> _Floor:
+    """Open it and enrol the sites, one run after the other; `stack` closes it."""
+    config, bench = new.config, new.bench
+    with enrolling(home):
+        parties = parties_of(home)
+        record = stack.enter_context(written_ledger(home, parties, config.ledger))
+        written_store(home, config.store)  # from here on the home knows where artifacts are kept
+        confidential = open_confidential(home, config.encryption)
+        trained_by = stack.enter_context(opened_training(config, bench, new.training))
+        to = Admission(home, record.ledger.identity(), parties.aggregator.address, trained_by.trainer_of)
+        hospitals = tuple(admit(each, to, confidential.writer_of(each.name)) for each in bench.partitions)
+        for each in hospitals:
+            stack.callback(each.database.close)
+        enrol(record.ledger, record.registry, [each.applicant for each in hospitals], SystemClock().now())
+    return _Floor(parties, record, confidential, trained_by, hospitals)
+
+
+def _new_run(wanted: Wanted, home: Home, new: NewSimulation, floor: _Floor) -> bytes:
+    """Plan a run, and let its journal begin."""
+    check_grants(new.training, floor.hospitals)
+    planned = new_run(new, floor.record.ledger.identity(), floor.hospitals, floor.confidential.store)
+    if wanted.slot is not None:
+        wanted.slot.note_run(planned.run.hex())
+    _begin(home, planned)
+    return planned.run
+
+
+def _notices(config: ExperimentConfig, trained_by: Training) -> Iterator[str]:
+    if trained_by.why:
+        yield f"each site trains by itself, since the engine does not take the model: {trained_by.why}"
+    if config.debug.mode == "on":
+        yield TRY_OUT
+
+
+def _wanted_run(
+    wanted: Wanted, home: Home, config: ExperimentConfig, found_with: tuple[ArtifactStore, Bench]
+) -> bytes | None:
+    """Return the run to go on with, or None for a new one."""
+    if wanted.slot is not None:
+        return _begun(home, wanted.slot)
+    return None if wanted.fresh else _unfinished(home, config, *found_with)
 
 
 def _unfinished(home: Home, config: ExperimentConfig, store: ArtifactStore, bench: Bench) -> bytes | None:
@@ -234,6 +314,8 @@ def _unfinished(home: Home, config: ExperimentConfig, store: ArtifactStore, benc
     found: list[tuple[int, bytes]] = []
     code = code_digest(own=bench.sources), env_digest()
     for folder in sorted(home.runs.iterdir()) if home.runs.is_dir() else []:
+        if not home.journal(folder.name).exists():  # another process is about to begin it
+            continue
         state = RunState.replay(read_journal(home.journal(folder.name)))
         if state.planned is None or state.is_finished or state.planned.config_digest != config.digest():
             continue
@@ -243,6 +325,15 @@ def _unfinished(home: Home, config: ExperimentConfig, store: ArtifactStore, benc
     return max(found)[1] if found else None
 
 
+def _begun(home: Home, slot: Slot) -> bytes | None:
+    """Return the run of a sweep's job, None where it has none, or where a crash came before its first entry."""
+    run = slot.read().run
+    if not run or not home.journal(run).exists():
+        return None
+    state = RunState.replay(read_journal(home.journal(run)))
+    return None if state.planned is None else state.planned.run
+
+
 def _begin(home: Home, planned: Planned) -> None:
     with _journal(home, planned.run) as journal:
         journal.append(entry_of(planned))
@@ -250,11 +341,12 @@ def _begin(home: Home, planned: Planned) -> None:
 
 @contextmanager
 def _journal(home: Home, run: bytes) -> Iterator[FileJournal]:
-    journal = FileJournal(home.journal(run.hex()))
-    try:
-        yield journal
-    finally:
-        journal.close()
+    with driven(home, run.hex()):
+        journal = FileJournal(home.journal(run.hex()))
+        try:
+            yield journal
+        finally:
+            journal.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,20 +359,35 @@ class _Scored:
     makers: Makers
 
 
+def _progress(home: Home, config: ExperimentConfig, state: RunState, scored: _Scored) -> Progress:
+    run = "" if state.planned is None else state.planned.run.hex()
+    metrics = RoundMetrics.read(metrics_path(home, run), models_by_round(state))
+    return Progress(
+        goal_of(config),
+        metrics,
+        ModelSeries(scored.store),
+        lambda model: metrics_of(model, scored.training, scored.hospitals, scored.makers),
+    )
+
+
 @contextmanager
-def _watched(home: Home, scored: _Scored, watcher: Watcher) -> Iterator[Watcher]:
+def _watched(
+    home: Home, hospitals: tuple[Hospital, ...], progress: Progress, watcher: Watcher, *, is_tracked: bool
+) -> Iterator[Watcher]:
     """Give a watcher that names hospitals, evaluates each new model, and feeds both the display and the tracker."""
-    names = {address.hex(): name for address, name in names_of(scored.hospitals).items()}
-    uri, models = tracking_uri(home.mlflow, os.environ), ModelSeries(scored.store)
-    with tracked(home.mlflow, uri, lambda line: watcher(Notice(line))) as tracker:
+    names = {address.hex(): name for address, name in names_of(hospitals).items()}
+    uri = tracking_uri(home.mlflow, os.environ)
+    with ExitStack() as stack:
+        watchers = [watcher]
+        if is_tracked:
+            watchers.append(stack.enter_context(tracked(home.mlflow, uri, lambda line: watcher(Notice(line)))))
 
         def watch(event: Event) -> None:
             named = _named(event, names)
-            for each in (watcher, tracker):
+            for each in watchers:
                 each(named)
             if isinstance(event, RoundEnded) and not event.abort_reason:
-                model = models.get(Cid.parse(event.model_cid))
-                watch(Evaluated(event.round, metrics_of(model, scored.training, scored.hospitals, scored.makers)))
+                watch(Evaluated(event.round, progress.take(event.round, event.model_cid)))
 
         yield watch
 

@@ -79,7 +79,7 @@ def test_an_unknown_choice_comes_with_the_choices(override: str, message: str) -
         ("data.directory={a: 1}", 'data.directory: expected text, got {"a": 1}'),
         ("data.split=''", 'data.split: expected text that is not empty, got ""'),
         ("simulation.shuffle_replies=yes", 'simulation.shuffle_replies: expected a whole number, got "yes"'),
-        ("model.name=cnn", "model.name: expected 'custom', 'logistic' or 'mlp', got \"cnn\""),
+        ("model.name=cnn", "model.name: expected 'custom', 'flower', 'logistic' or 'mlp', got \"cnn\""),
     ],
 )
 def test_a_wrong_type_is_named_with_the_right_one(override: str, message: str) -> None:
@@ -177,10 +177,19 @@ def test_what_is_no_override_is_told_with_an_example(override: str) -> None:
     assert line.endswith("write key=value, such as experiment=heart or privacy.epsilon=3")
 
 
-@pytest.mark.parametrize("override", ["seed=1,2", "seed=range(3)", "privacy=dp,off", "~seed", "data@model=heart"])
-def test_sweeps_deletions_and_packages_are_refused(override: str) -> None:
+@pytest.mark.parametrize(
+    ("override", "remedy"),
+    [
+        ("seed=1,2", "add --multirun for a run of each value"),
+        ("seed=range(3)", "add --multirun for a run of each value"),
+        ("privacy=dp,off", "add --multirun for a run of each value"),
+        ("~seed", "write it as key=value"),
+        ("data@model=heart", "write it as key=value"),
+    ],
+)
+def test_sweeps_deletions_and_packages_are_refused(override: str, remedy: str) -> None:
     (line,) = lines_of(override)
-    assert line == f"override {override}: expected one value for one key; repeat the command for each value"
+    assert line == f"override {override}: expected one value for one key; {remedy}"
 
 
 def test_everything_that_is_wrong_is_told_at_once() -> None:

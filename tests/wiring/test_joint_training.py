@@ -26,6 +26,7 @@ from fedchain.workflow.site import Site
 from tests.doubles.cohort import DirectCohort
 from tests.doubles.power import PowerCutError
 from tests.doubles.training import NamedTrainer
+from tests.scenarios.genuine import SMALL
 from tests.workflow.hospital import MODEL, World, world
 
 NAMES = ("a", "b", "c")
@@ -144,7 +145,7 @@ def test_processes_are_started_where_the_work_is_worth_it(
     monkeypatch.setattr(CohortEngine, "__init__", made)
     training = LocalTraining("logistic", {"inputs": "13"}, 2, 32, "0.5", "off", 10_000_000, "1.0", rounds, 1)
     for config in (SimulationConfig(None), SimulationConfig(None, workers=3), SimulationConfig(None, engine="sites")):
-        with opened_training(config, Bench(load_heart()), training) as trained:
+        with opened_training(replace(SMALL, simulation=config), Bench(load_heart()), training) as trained:
             assert (trained.joint is None) is (config.engine == "sites")
     assert asked == [processes, 3]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, cast
 
 from eth.abc import BlockAPI, BlockHeaderAPI, ComputationAPI, ReceiptAPI, SignedTransactionAPI, StateAPI
@@ -95,15 +96,20 @@ class EmbeddedChain:
 
     @property
     def is_writable(self) -> bool:
-        """Whether this process is the chain's writer."""
+        """Whether this process may write it."""
         return self._database.is_writable
 
     def close(self) -> None:
-        """Close the file and give the writer's lock back."""
+        """Close the file."""
         self._database.close()
 
+    @property
+    def sending_lock(self) -> Path:
+        """The file that whoever chooses a nonce holds locked until its transaction is mined."""
+        return self._database.path.with_name(f"{self._database.path.name}.sending.lock")
+
     def create_genesis(self, genesis: Genesis) -> None:
-        """Write block 0."""
+        """Write block 0, unless another process was first."""
         account: AccountDetails = {"balance": FUNDS, "nonce": 0, "code": b"", "storage": {}}
         header: dict[str, HeaderParams] = {
             "gas_limit": GAS_LIMIT,
@@ -114,6 +120,8 @@ class EmbeddedChain:
             "withdrawals_root": BLANK_ROOT_HASH,
         }
         with self._database.transaction():
+            if self._database.present_chain_id() is not None:
+                return
             self._database.create(genesis.chain_id)
             self._chain_class.from_genesis(self._pairs, header, {Address(a): account for a in genesis.funded})
 
@@ -229,12 +237,13 @@ class EmbeddedChain:
 
         Raises:
             RefusedError: if the transaction is not valid here: signature, chain id, nonce, funds.
-            InputError: if this process is not the writer, or the disk is full.
+            InputError: if it is open for reading only, the disk is full, or others do not stop writing.
         """
         if not self.is_writable:
             raise InputError(
-                "chain is open for reading", expected="the writer", got="a reader", remedy="open it for writing"
+                "chain is open for reading", expected="a writer", got="a reader", remedy="open it for writing"
             )
+        # The head that the block rests on is read inside the transaction, which other processes' blocks wait for.
         with self._database.transaction(), self._translated():
             chain = self._chain_class(self._pairs)
             transaction = self._decoded(raw)

@@ -5,15 +5,14 @@ the last whole block and nothing of the next. The keys of trie nodes, headers an
 values; that is checked on every read, so a damaged file is never executed. Logs are stored twice, in the receipts and
 as rows, because answering eth_getLogs from receipts takes seconds on a chain of thousands of blocks.
 
-One process may write: it holds an exclusive flock on a file beside the database. Readers take no lock; what they read
-between `begin` and `end` is one snapshot.
+Several processes may write, a block at a time: SQLite lets one transaction write, and whatever a block rests on is read
+inside it (docs/adr/0035-runs-share-a-home.md). Readers take no lock; what they read between `begin` and `end` is one
+snapshot.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -28,6 +27,8 @@ from fedchain.core.errors import InputError
 
 _APPLICATION_ID: Final = 0x66656463
 _FORMAT: Final = 1
+_PATIENCE_S: Final = 60.0
+"""Seconds to wait for the blocks of other processes, some 30 ms each."""
 _HASH_SIZE: Final = 32
 _SCHEMA: Final = f"""
 CREATE TABLE pairs (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -102,23 +103,22 @@ class KeyValues(BaseDB):
 class ChainDatabase:
     """An open chain file."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, lock: int | None) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, *, is_writable: bool) -> None:
         self.path = path
         self.pairs = KeyValues(connection)
+        self.is_writable = is_writable
         self._connection = connection
-        self._lock = lock
-
-    @property
-    def is_writable(self) -> bool:
-        """Whether this process holds the writer's lock."""
-        return self._lock is not None
 
     def chain_id(self) -> int | None:
         """Return the chain id, or None where there is no genesis yet."""
         with self.snapshot():
-            if not self._connection.execute("PRAGMA user_version").fetchone()[0]:
-                return None
-            row = self._connection.execute("SELECT chain_id FROM chain").fetchone()
+            return self.present_chain_id()
+
+    def present_chain_id(self) -> int | None:
+        """Return the same inside a transaction."""
+        if not self._connection.execute("PRAGMA user_version").fetchone()[0]:
+            return None
+        row = self._connection.execute("SELECT chain_id FROM chain").fetchone()
         if row is None or not isinstance(row[0], int):
             raise InputError(f"{self.path} is damaged", got="no chain id", remedy="restore it from a copy")
         return row[0]
@@ -179,14 +179,9 @@ class ChainDatabase:
         return [_row(row) for row in self._connection.execute(statement, values)]
 
     def close(self) -> None:
-        """Fold the write-ahead log into the file and give the lock back."""
-        try:
-            with translated(self.path):
-                self._connection.close()
-        finally:
-            if self._lock is not None:
-                os.close(self._lock)
-                self._lock = None
+        """Close the file; the last one to do so folds the write-ahead log into it."""
+        with translated(self.path):
+            self._connection.close()
 
 
 def _row(row: tuple[Any, ...]) -> LogRow:
@@ -202,44 +197,26 @@ def open_database(path: Path, *, write: bool) -> ChainDatabase:
     """Open a chain file, creating it only to write.
 
     Raises:
-        InputError: if the file is missing, is no chain, is of another format, or another process writes it.
+        InputError: if the file is missing, is no chain, or is of another format.
     """
-    lock = None
     if write:
-        lock = _locked(path.with_name(path.name + ".lock"))
+        _make_folder(path.parent)
     elif not path.exists():
         raise InputError("no chain", expected=f"a file {path}", got="none", remedy="run an experiment first")
-    try:
-        return ChainDatabase(path, _connected(path, write=write), lock)
-    except InputError:
-        if lock is not None:
-            os.close(lock)
-        raise
+    return ChainDatabase(path, _connected(path, write=write), is_writable=write)
 
 
-def _locked(path: Path) -> int:
+def _make_folder(path: Path) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot write {path}", got=error, remedy="check the directory") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise InputError(
-            "chain is locked",
-            expected="one writer at a time",
-            got=f"another process that holds {path}",
-            remedy="wait for it to end, or stop it",
-        ) from error
-    return descriptor
 
 
 def _connected(path: Path, *, write: bool) -> sqlite3.Connection:
     with translated(path):
         uri = f"{path.absolute().as_uri()}?mode={'rwc' if write else 'ro'}"
-        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(uri, _PATIENCE_S, uri=True, isolation_level=None, check_same_thread=False)
         connection.text_factory = bytes  # a damaged file may have turned one into the other
         try:
             _check_format(path, connection, write=write)

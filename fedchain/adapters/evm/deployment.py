@@ -13,8 +13,10 @@ from web3 import HTTPProvider, Web3
 from fedchain.adapters.evm.chain import EmbeddedChain
 from fedchain.adapters.evm.encoding import contract_address
 from fedchain.adapters.evm.events import REGISTRY, ROUNDS
+from fedchain.adapters.evm.intents import intents_in_memory
 from fedchain.adapters.evm.node import Node
 from fedchain.adapters.evm.provider import EmbeddedProvider
+from fedchain.adapters.evm.sending import Rules, Sender
 from fedchain.core.errors import FormatError, InputError, RejectedTransactionError
 from fedchain.core.signatures import checksum_address
 from fedchain.ports.ledger import LedgerIdentity
@@ -32,8 +34,9 @@ class Terms:
 
 
 def embedded_node(chain: EmbeddedChain) -> Node:
-    """Return the node of a chain in this process."""
-    return Node(Web3(EmbeddedProvider(chain)))
+    """Return the node of a chain in this process; processes that write the same file send one after the other."""
+    web3 = Web3(EmbeddedProvider(chain))
+    return Node(web3, sender=Sender(web3, Rules(), intents=intents_in_memory(chain.sending_lock)))
 
 
 def remote_node(url: str, *, timeout_s: float = 10.0) -> Node:

@@ -71,11 +71,15 @@ class Intent:
 
 
 class Intents:
-    """The open intents of all keys in one file, or in memory where nothing outlives the process."""
+    """The open intents of all keys in one file, or in memory where nothing outlives the process.
 
-    def __init__(self, connection: sqlite3.Connection, path: Path | None) -> None:
+    Processes share the file `lock`; there is none where no other process has the chain.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path | None, lock: Path | None) -> None:
         self._connection = connection
         self._path = path
+        self._lock = lock
         self._one_at_a_time = threading.RLock()
         self._sending = threading.Lock()
 
@@ -89,10 +93,10 @@ class Intents:
         if not self._sending.acquire(timeout=deadline.remaining()):
             raise self._busy()
         try:
-            if self._path is None:
+            if self._lock is None:
                 yield
                 return
-            descriptor = self._locked(self._path.with_name(self._path.name + ".lock"), deadline)
+            descriptor = self._locked(self._lock, deadline)
             try:
                 yield
             finally:
@@ -186,7 +190,7 @@ class Intents:
     def _busy(self) -> UnreachableError:
         return UnreachableError(
             "another thread or process is sending with this key",
-            got=f"{self._path or 'its memory'} locked until the deadline",
+            got=f"{self._lock or 'its memory'} locked until the deadline",
             remedy="wait for it to end, or stop it",
         )
 
@@ -196,9 +200,12 @@ def account_of(chain_id: int, address: bytes) -> bytes:
     return chain_id.to_bytes(32) + address
 
 
-def intents_in_memory() -> Intents:
-    """Return intents that end with this process: for a chain that is in it, or ends with it."""
-    return Intents(_prepared(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)), None)
+def intents_in_memory(lock: Path | None = None) -> Intents:
+    """Return intents that end with this process, for a chain that mines at once or ends with it.
+
+    Processes that write the same chain share the file `lock`, made at first use.
+    """
+    return Intents(_prepared(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)), None, lock)
 
 
 def open_intents(path: Path) -> Intents:
@@ -212,7 +219,7 @@ def open_intents(path: Path) -> Intents:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-            return Intents(_prepared(connection), path)
+            return Intents(_prepared(connection), path, path.with_name(path.name + ".lock"))
         except (sqlite3.Error, InputError):
             connection.close()
             raise

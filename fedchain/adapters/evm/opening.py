@@ -1,4 +1,4 @@
-"""Opening the embedded chain of a file: one writer, which creates it where there is none, and any number of readers."""
+"""Opening the embedded chain of a file: writers, the first of which creates it, and readers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def open_chain(path: Path, genesis: Genesis, clock: Clock) -> EmbeddedChain:
     """Open the chain in a file for writing; create it where there is none.
 
     Raises:
-        InputError: if the file is a chain with another id, is damaged, cannot be written, or is locked.
+        InputError: if the file is a chain with another id, is damaged, or cannot be written.
     """
     with ExitStack() as on_failure:
         database = open_database(path, write=True)
@@ -24,8 +24,8 @@ def open_chain(path: Path, genesis: Genesis, clock: Clock) -> EmbeddedChain:
         present = database.chain_id()
         if present is None:
             chain.create_genesis(genesis)
-        else:
-            _check_id(genesis.chain_id, present)
+            present = database.chain_id()
+        _check_id(genesis.chain_id, present)
         on_failure.pop_all()
         return chain
 
@@ -48,6 +48,6 @@ def read_chain(path: Path, clock: Clock, *, chain_id: int | None = None) -> Embe
         return EmbeddedChain(database, present, clock)
 
 
-def _check_id(expected: int, got: int) -> None:
+def _check_id(expected: int, got: int | None) -> None:
     if expected != got:
         raise InputError("foreign chain id", expected=expected, got=got, remedy="use another home directory")

@@ -1,4 +1,4 @@
-"""The file of a log: one writer, any number of readers, nothing ever changed.
+"""The file of a log: writers take turns, any number of readers, nothing ever changed.
 
 Layout: the line `fedchain/log/1`, then one frame an entry:
 
@@ -10,7 +10,7 @@ An entry and its tree head are written at once and synced before anybody is told
 before the payload is read, so only a file that really ends too early is a torn write, which was never acknowledged: a
 writer cuts it off, a reader does not see it. So is a tail of zeros, which a power cut leaves where only the new size
 was recorded. Everything else that does not fit is damage. A log cut between two entries looks whole: a tree head or a
-round hash from elsewhere shows what is missing.
+round hash from elsewhere shows what is missing. Who appends holds the file locked, and first takes what others did.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import fcntl
 import os
 import struct
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
@@ -84,45 +85,39 @@ class LogReader:
 
 
 class LogWriter:
-    """The one writer of a log; what it has verified on opening, or written since, it does not read again."""
+    """A writer of a log, beside others; what it has verified or written it does not read again."""
 
     def __init__(self, path: Path, key: Signer, clock: Clock) -> None:
         """Open the log for appending and cut a torn last entry off.
 
         Raises:
-            InputError: if there is none, it cannot be read or written, or another process writes it.
+            InputError: if there is none, or it cannot be read or written.
             IntegrityError: if a byte of it is not what the key signed.
         """
         self._path, self._key, self._clock = path, key, clock
         self._state = LogState(key.address)
         self._turn = threading.Lock()
         self._is_broken = False
+        self._size = 0
         with explained(path):
             self._descriptor = os.open(path, os.O_RDWR)
         try:
-            self._size = self._open()
+            with self._alone():
+                self._catch_up(cut=True)
+            _terms(path, self._state)
         except FedchainError:
             self.close()
             raise
 
-    def _open(self) -> int:
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"{self._path} is being written by another process", remedy="wait until it ends"
-            ) from error
-        with explained(self._path):
-            data = self._path.read_bytes()
-            size = take_frames(self._path, self._state, data, 0)
-            _terms(self._path, self._state)
-            if size < len(data):
-                os.ftruncate(self._descriptor, size)
-                os.fsync(self._descriptor)
-        return size
-
     def current(self) -> LogState:
-        """Return the state after every entry."""
+        """Return the state after every entry, those of other writers included.
+
+        Raises:
+            IntegrityError: if what came since the last time is damaged, or the file has become shorter.
+        """
+        with self._turn:
+            if not self._is_broken:
+                self._catch_up(cut=False)
         return self._state
 
     def append(self, writer: Signer, body: Body, authority: bytes = b"") -> Change:
@@ -132,15 +127,17 @@ class LogWriter:
             RejectedTransactionError: if a rule is against it.
             InputError: if it cannot be written; then the log takes no more entries until it is opened anew, because
                 after a failed fsync nobody knows what the disk holds.
-            IntegrityError: if another process changed the file meanwhile.
+            IntegrityError: if what another process appended meanwhile is damaged.
         """
         with self._turn:
             if self._is_broken:
                 raise InputError(f"{self._path} failed before", remedy="repeat the command to resume")
-            at = max(self._clock.now(), self._state.last_at + 1)
-            frame, change, signature = _framed(self._state, self._key, writer, at, (body, authority))
-            self._write(frame)
-            self._size += len(frame)
+            with self._alone():
+                self._catch_up(cut=True)
+                at = max(self._clock.now(), self._state.last_at + 1)
+                frame, change, signature = _framed(self._state, self._key, writer, at, (body, authority))
+                self._write(frame)
+                self._size += len(frame)
             self._state.take(change, signature)
             return change
 
@@ -151,10 +148,31 @@ class LogWriter:
                 os.close(self._descriptor)
             self._is_broken = True
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other writers out: an append takes milliseconds, and the kernel frees the lock of one that dies."""
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            if not self._is_broken:
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def _catch_up(self, *, cut: bool) -> None:
+        """Take what others appended since; alone, a torn write is a dead writer's and is cut off."""
+        with explained(self._path):
+            size = os.fstat(self._descriptor).st_size
+            if size < self._size:
+                raise _shrunk(self._path, self._size, size)
+            if size > self._size:
+                with os.fdopen(self._descriptor, "rb", closefd=False) as file:
+                    file.seek(self._size)
+                    self._size += take_frames(self._path, self._state, file.read(size - self._size), self._size)
+            if cut and self._size < size:
+                os.ftruncate(self._descriptor, self._size)
+                os.fsync(self._descriptor)
+
     def _write(self, frame: bytes) -> None:
-        found = os.fstat(self._descriptor).st_size
-        if found != self._size:
-            raise IntegrityError(f"{self._path} was changed by others", expected=f"{self._size} bytes", got=found)
         try:
             with explained(self._path):
                 os.lseek(self._descriptor, self._size, os.SEEK_SET)

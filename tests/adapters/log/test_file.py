@@ -149,12 +149,13 @@ def test_a_log_serves_one_federation(path: Path) -> None:
         create_log(path, LOG, ManualClock(), replace(TERMS, federation=b"\xfd" * 32))
 
 
-def test_one_process_writes(path: Path) -> None:
-    with closing(LogWriter(path, LOG, ManualClock())):
-        with pytest.raises(InputError, match="written by another process"):
-            LogWriter(path, LOG, ManualClock())
-        assert read(path) == 4
-    LogWriter(path, LOG, ManualClock()).close()
+def test_writers_take_turns_and_each_goes_on_after_the_other(path: Path) -> None:
+    with closing(LogWriter(path, LOG, ManualClock())) as one, closing(LogWriter(path, LOG, ManualClock())) as other:
+        for n in range(3):
+            for log in (one, other):
+                log.append(OPERATOR, AddOrganisation(bytes([9, n, log is one]) * 10 + b"..", ADMIN.address, 0))
+        assert one.current().tree.root() == other.current().tree.root()
+    assert read(path) == 4 + 6
 
 
 def test_a_reader_follows_the_writer_and_reads_each_byte_once(path: Path) -> None:
@@ -173,12 +174,14 @@ def test_a_log_that_became_shorter_is_damage(path: Path) -> None:
         reader.current()
 
 
-def test_what_another_process_appended_is_never_written_over(path: Path) -> None:
+def test_damage_that_another_process_appended_is_never_written_over(path: Path) -> None:
     with closing(LogWriter(path, LOG, ManualClock())) as log:
         with path.open("ab") as other:
-            other.write(b"x")
-        with pytest.raises(IntegrityError, match="changed by others"):
+            other.write(b"x" * 40)
+        before = path.read_bytes()
+        with pytest.raises(IntegrityError, match="is damaged at byte"):
             log.append(OPERATOR, AddOrganisation(b"\x04" * 32, ADMIN.address, 0))
+        assert path.read_bytes() == before
 
 
 def test_after_a_failed_sync_the_log_is_as_before_and_takes_nothing_more(

@@ -141,7 +141,12 @@ def test_other_tasks_are_trained_as_the_trainers_do(task: str, kind: str) -> Non
 
 
 def own(kind: str, **changes: Any) -> LocalTraining:
-    return replace(LOGISTIC, model="custom", model_options=OWN | {"options.kind": kind, "frozen": "1.num_batches_tracked"}, **changes)
+    return replace(
+        LOGISTIC,
+        model="custom",
+        model_options=OWN | {"options.kind": kind, "frozen": "1.num_batches_tracked"},
+        **changes,
+    )
 
 
 @pytest.mark.parametrize(
