@@ -170,7 +170,8 @@ def _handle(options: argparse.Namespace, screen: Screen) -> Exit:
 def _sweep(options: argparse.Namespace, screen: Screen) -> Exit:
     from fedchain.wiring.launchers import launcher_of  # noqa: PLC0415 - sweeps only, and before what follows
 
-    launch = launcher_of(options.launcher or LAUNCHERS[0], JOB_MODULE, home_of(options), _pairs(options))
+    name, parameters = options.launcher or LAUNCHERS[0], _pairs(options)
+    launch = None if options.dry_run else launcher_of(name, JOB_MODULE, home_of(options), parameters)
     from fedchain.cli.sweep import SweepOptions, dry_run, sweep  # noqa: PLC0415 - brings torch and Hydra with it
 
     chosen = SweepOptions(
@@ -181,7 +182,7 @@ def _sweep(options: argparse.Namespace, screen: Screen) -> Exit:
         fresh=options.fresh,
         at_once=options.jobs,
     )
-    return dry_run(chosen, screen) if options.dry_run else sweep(chosen, screen, launch)
+    return dry_run(chosen, screen) if launch is None else sweep(chosen, screen, launch)
 
 
 def _pairs(options: argparse.Namespace) -> dict[str, str]:

@@ -27,7 +27,8 @@ LAUNCHERS = [
 @pytest.fixture(params=LAUNCHERS)
 def launch(request: pytest.FixtureRequest, tmp_path: Path) -> Launcher:
     submitted = Submitted(tmp_path / "submitit", {"cluster": "local", "timeout_min": "3"})
-    return {"local": processes.launch, "joblib": pooled.launch, "submitit": submitted}[request.param]
+    launchers: dict[str, Launcher] = {"local": processes.launch, "joblib": pooled.launch, "submitit": submitted}
+    return launchers[request.param]
 
 
 @pytest.fixture
