@@ -73,7 +73,7 @@ def client_app(policy, home):
         step = np.float32(config["lr"] * (place + 1))
         moved = {name: Array(arrays[name].numpy() * np.float32(0.5) + step) for name in arrays if name != "n"}
         if "n" in arrays:
-            moved["n"] = Array(arrays["n"].numpy() + 1)
+            moved["n"] = Array(np.array(arrays["n"].numpy() + 1))
         metrics = {"train_loss": float(place), "num-examples": len(rows(context.node_config))}
         if SPOILT.get("place") == place:
             SPOILT["spoil"](moved, metrics)
@@ -378,6 +378,6 @@ def test_a_frozen_counter_keeps_its_first_value_and_is_no_part_of_the_model(tiny
 
 
 def test_a_configuration_cannot_name_an_app(tmp_path: Path) -> None:
-    config = compose(["model.name=flower", "model.target='tiny_app:main'", "privacy=off"])
+    config = compose(["model.name=flower", "model.target='tiny_app:main'", "privacy=off", "rewards=off"])
     with pytest.raises(InputError, match=r"model\.name flower is an app's own model.*docs/from-flower\.md"):
         open_bench(config, tmp_path)

@@ -11,6 +11,7 @@ from fedchain.adapters.home import Home, open_home
 from fedchain.adapters.journal_file import read_journal
 from fedchain.adapters.model_files import Checkpoint, encoded
 from fedchain.adapters.round_metrics import RoundMetrics
+from fedchain.config import ExperimentConfig
 from fedchain.core.cid import Cid
 from fedchain.core.errors import InputError
 from fedchain.core.manifest import RunManifest
@@ -27,9 +28,10 @@ from fedchain.workflow.stopping import goal_of, models_by_round
 
 @dataclass(frozen=True, slots=True)
 class RecordedRun:
-    """A run of the home, with the metric that it is watched by and what that was after each round."""
+    """A run of the home: its metrics by round, the one that it is watched by, and which round was best by that."""
 
     manifest: RunManifest
+    config: ExperimentConfig
     state: RunState
     metrics: RoundMetrics
     metric: str
@@ -88,9 +90,10 @@ def _recorded(home: Home, name: str, store: ArtifactStore) -> RecordedRun | None
     if state.planned is None:
         return None
     manifest = read_plan(store, state.planned.manifest_cid, 0).manifest
-    goal = goal_of(read_config(store.get(Cid.parse(manifest.config.cid))))
+    config = read_config(store.get(Cid.parse(manifest.config.cid)))
+    goal = goal_of(config)
     metrics = RoundMetrics.read(metrics_path(home, name), models_by_round(state))
-    return RecordedRun(manifest, state, metrics, goal.metric, best_round(goal, metrics.values(goal.metric)))
+    return RecordedRun(manifest, config, state, metrics, goal.metric, best_round(goal, metrics.values(goal.metric)))
 
 
 def _chosen(runs: Sequence[RecordedRun], name: str, *, best: bool) -> tuple[RecordedRun, int]:

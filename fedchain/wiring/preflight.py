@@ -22,15 +22,17 @@ def check(config: ExperimentConfig, bench: Bench) -> None:
         InputError: naming what was expected.
     """
     check_device(config.device)
-    tensors, goal = starting_model(config, bench), goal_of(config)
-    if config.checkpoint.metric is None and not goal.patience:
+    goal, is_watched = goal_of(config), config.checkpoint.metric is not None or config.early_stopping.patience > 0
+    if config.model.initial is None and not is_watched:
         return
+    tensors = starting_model(config, bench)
+    FixedPoint().quantise(tensors)
     training = bench.training(config)
     rows = np.concatenate([each.test_x for each in bench.partitions])
     labels = np.concatenate([each.test_y for each in bench.partitions])
     outputs = predict(training.model, training.model_options, tensors, rows, bench.makers) if len(labels) else rows
     defined = measures(training.task, outputs, labels) if len(labels) else {}
-    if goal.metric not in defined:
+    if is_watched and goal.metric not in defined:
         raise InputError(
             f"{goal.metric} cannot be watched", expected="a metric that the sites' test rows define",
             got=f"{len(labels)} test rows, which define {', '.join(sorted(set(defined) - {'rows'})) or 'none'}",

@@ -6,22 +6,26 @@ are on other rows, which every place that shows them says.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from fedchain.adapters.home import Home
 from fedchain.adapters.model_files import Checkpoint, write_model
-from fedchain.adapters.round_metrics import Metrics, RoundMetrics
+from fedchain.adapters.round_metrics import Metrics, RoundMetrics, Spent
+from fedchain.config import ExperimentConfig
 from fedchain.core.cid import Cid
 from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.manifest import ArtifactRef, RunManifest
 from fedchain.core.progress import Goal, best_round, is_enough
+from fedchain.core.record import LinkKind
 from fedchain.core.tensors import FloatTensors, decode
+from fedchain.ports.ledger import LedgerIdentity
+from fedchain.ports.watcher import ModelKept
 from fedchain.workflow.model_series import ModelSeries
-from fedchain.workflow.run_state import RunState
-from fedchain.workflow.stopping import models_by_round
+from fedchain.workflow.run_state import Accepted, RunState
+from fedchain.workflow.stopping import goal_of, models_by_round
 from fedchain.workflow.summary import CheckpointSummary
 
 LAST: Final = "last"
@@ -38,32 +42,49 @@ def checkpoint_path(home: Home, run: str, name: str) -> Path:
     return home.journal(run).with_name("checkpoints") / f"{name}.safetensors"
 
 
+def plots_path(home: Home, run: str) -> Path:
+    """Where the pictures of a run lie."""
+    return home.journal(run).with_name("plots")
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The metrics of one run as it goes; `evaluate` takes a round and its model's canonical bytes."""
+    """The metrics of one run as it goes; `evaluate` takes a round and its model's canonical bytes.
+
+    `spent` is up to now.
+    """
 
     goal: Goal
     metrics: RoundMetrics
     models: ModelSeries
     evaluate: Callable[[int, bytes], Metrics]
+    spent: Spent = field(default_factory=Spent)
 
     def take(self, round_: int, cid: str) -> Metrics:
-        """Evaluate a round's model and keep its metrics."""
+        """Evaluate a round's model and keep its metrics, with what was spent up to now."""
         found = self.evaluate(round_, self.models.get(Cid.parse(cid)))
-        self.metrics.add(round_, cid, found)
+        self.metrics.add(round_, cid, found, self.spent)
         return found
 
-    def missing(self, state: RunState) -> dict[int, str]:
-        """Return the models by round that a crash came before."""
-        return {n: cid for n, cid in models_by_round(state).items() if n not in self.metrics.by_round}
+    def catch_up(self, state: RunState, names: Mapping[bytes, str]) -> Iterator[tuple[int, Metrics]]:
+        """Evaluate the models that a crash came before; afterwards `spent` is what the whole journal says."""
+        for round_, decided in sorted(state.decided.items()):
+            self._add((*decided.accepted,), names)
+            if decided.link.kind is LinkKind.SEALED and round_ not in self.metrics.by_round:
+                yield round_, self.take(round_, decided.model.cid)
+        self._add((*state.accepted.values(),), names)
 
     def is_enough(self, state: RunState) -> bool:
-        """Whether the run should end; the metrics of all its models are known then."""
+        """Whether the run should end. Of a state whose models were all evaluated it always says the same."""
         if not self.goal.patience:
             return False
-        for round_, cid in self.missing(state).items():
-            self.take(round_, cid)
+        if models_by_round(state).keys() != self.metrics.by_round.keys():
+            raise AssertionError("each model is evaluated when its round ends")
         return is_enough(self.goal, self.metrics.values(self.goal.metric))
+
+    def _add(self, accepted: Sequence[Accepted], names: Mapping[bytes, str]) -> None:
+        for each in accepted:
+            self.spent[names.get(each.signer, each.signer.hex())] = each.header.dp.run_micro_epsilon
 
 
 def checkpoints_of(home: Home, run: str, state: RunState, progress: Progress) -> tuple[CheckpointSummary, ...]:
@@ -84,6 +105,34 @@ def write_checkpoints(home: Home, manifest: RunManifest, state: RunState, progre
         model = model_of(manifest, state, each.round)
         checkpoint = checkpoint_of(run, each.round, model, each.metric, each.value)
         write_model(Path(each.path), floats_of(progress.models, model.cid), checkpoint)
+
+
+def kept(home: Home, config: ExperimentConfig, state: RunState, identity: LedgerIdentity) -> ModelKept:
+    """Return what is told of an ended run's newest model, "" for the seal of a run without any."""
+    if state.planned is None or state.last_model is None:
+        raise AssertionError("a run that ended has a model")
+    round_, run = max(models_by_round(state), default=0), state.planned.run.hex()
+    sealed = state.sealed.get(round_)
+    return ModelKept(
+        run=run,
+        experiment=config.experiment,
+        round=round_,
+        model_cid=state.last_model.cid,
+        model_digest=state.last_model.digest.hex(),
+        round_hash="" if sealed is None else sealed.round_hash.hex(),
+        chain=f"{identity.chain_id}:0x{identity.rounds_contract.hex()}",
+        metric=goal_of(config).metric,
+        folder=str(metrics_path(home, run).parent),
+        note=note_of(config),
+        is_debug=config.debug.mode == "on",
+    )
+
+
+def note_of(config: ExperimentConfig) -> str:
+    """Return what has to stand under a run's pictures."""
+    private = f"Epsilon is at delta {config.privacy.delta:g}." if config.privacy.mode == "dp" else ""
+    debug = "DEBUG: a try-out, which says nothing about quality." if config.debug.mode == "on" else ""
+    return " ".join(filter(None, (private, debug)))
 
 
 def model_of(manifest: RunManifest, state: RunState, round_: int) -> ArtifactRef:

@@ -52,7 +52,7 @@ from fedchain.wiring.joint_training import Training, opened_training
 from fedchain.wiring.parties import Parties, Record, parties_of, written_ledger
 from fedchain.wiring.plans import MODE, NewSimulation, check_grants, new_run
 from fedchain.wiring.preflight import check, check_start
-from fedchain.wiring.progress import Progress, checkpoints_of, floats_of, metrics_path, write_checkpoints
+from fedchain.wiring.progress import Progress, checkpoints_of, floats_of, kept, metrics_path, write_checkpoints
 from fedchain.wiring.stores import written_store
 from fedchain.wiring.trust import write_trust
 from fedchain.workflow.enrolment import enrol
@@ -85,6 +85,7 @@ class Simulation:
     bench: Bench
     trained_by: Training
     progress: Progress
+    watcher: Watcher
 
     @property
     def clock(self) -> Clock:
@@ -110,6 +111,7 @@ class Simulation:
         self.record.settle()
         reseal(self.record.ledger, state)
         write_checkpoints(self.home, self.plan.manifest, state, self.progress)
+        self.watcher(kept(self.home, self.config, state, self.record.ledger.identity()))
 
     def model(self) -> nn.Module:
         """Return the newest global model as a module in float64, read back from the store."""
@@ -223,8 +225,8 @@ def prepared_as(wanted: Wanted, config: ExperimentConfig, home: Path, watcher: W
         watch(replace(_started(config, plan, state, hospitals), sweep=wanted.slot.sweep if wanted.slot else ""))
         for line in _notices(config, floor.trained_by):
             watch(Notice(line))
-        for round_, cid in progress.missing(state).items():
-            watch(Evaluated(round_, progress.take(round_, cid)))
+        for round_, metrics in progress.catch_up(state, names_of(hospitals)):
+            watch(Evaluated(round_, metrics))
         yield Simulation(
             config,
             opened,
@@ -251,6 +253,7 @@ def prepared_as(wanted: Wanted, config: ExperimentConfig, home: Path, watcher: W
             bench,
             floor.trained_by,
             progress,
+            watch,
         )
 
 
@@ -384,6 +387,8 @@ def _watched(
 
         def watch(event: Event) -> None:
             named = _named(event, names)
+            if isinstance(named, UpdateAdmitted):
+                progress.spent[named.client] = named.run_micro_epsilon
             for each in watchers:
                 each(named)
             if isinstance(event, RoundEnded) and not event.abort_reason:

@@ -17,13 +17,15 @@ def of(value: float) -> Metrics:
 def written(path: Path) -> None:
     metrics = RoundMetrics(path)
     for round_, cid in MODELS.items():
-        metrics.add(round_, cid, of(round_ / 4))
+        metrics.add(round_, cid, of(round_ / 4), {"north": round_})
 
 
 def test_what_was_added_is_read_back(tmp_path: Path) -> None:
     written(tmp_path / "metrics.jsonl")
     found = RoundMetrics.read(tmp_path / "metrics.jsonl", MODELS)
     assert found.by_round == {n: of(n / 4) for n in MODELS}
+    assert found.spent == {1: {"north": 1}, 2: {"north": 2}, 3: {"north": 3}}
+    assert RoundMetrics.read(found.path) == found
     assert found.values("auroc") == {1: 0.25, 2: 0.5, 3: 0.75}
     assert found.values("rmse") == {}
 
@@ -36,7 +38,7 @@ def test_a_torn_line_is_lost_and_what_follows_is_not(tmp_path: Path) -> None:
         torn.write_bytes(path.read_bytes()[:size])
         found = RoundMetrics.read(torn, MODELS)
         assert found.by_round == {n: of(n / 4) for n in found.by_round}
-        found.add(3, "bafk3", of(0.75))
+        found.add(3, "bafk3", of(0.75), {"north": 3})
         assert RoundMetrics.read(torn, MODELS).by_round[3] == of(0.75)
 
 
@@ -47,5 +49,5 @@ def test_a_line_of_another_model_counts_as_lost(tmp_path: Path) -> None:
 
 def test_what_is_no_finite_number_is_left_out(tmp_path: Path) -> None:
     metrics = RoundMetrics(tmp_path / "metrics.jsonl")
-    metrics.add(1, "bafk1", {"overall": {"auroc": math.nan, "rmse": 2.0}})
+    metrics.add(1, "bafk1", {"overall": {"auroc": math.nan, "rmse": 2.0}}, {})
     assert metrics.by_round == RoundMetrics.read(metrics.path, MODELS).by_round == {1: {"overall": {"rmse": 2.0}}}

@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from fedchain.cli.main import main
 from fedchain.config import CheckpointConfig, EarlyStoppingConfig, LedgerConfig, RewardsConfig
 from fedchain.core.errors import InputError
 from fedchain.core.lineage import Verdict
-from fedchain.ports.watcher import Evaluated, Event, RunEnded
+from fedchain.ports.watcher import Evaluated, Event, ModelKept, RunEnded
 from fedchain.wiring.confidential import open_artifacts
 from fedchain.wiring.export import recorded_runs
 from fedchain.wiring.progress import checkpoint_path, metrics_path
@@ -51,14 +52,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     seen: list[Event] = []
     assert run_quietly(STOPPING, place, seen.append).hex() == run
     assert [each.round for each in seen if isinstance(each, Evaluated)] == [1, 2]
-    assert isinstance(seen[-1], RunEnded)
+    assert [type(each) for each in seen[-2:]] == [RunEnded, ModelKept]
     return place
 
 
-def told(capsys: pytest.CaptureFixture[str], *command: str) -> dict[str, object]:
+def told(capsys: pytest.CaptureFixture[str], *command: str) -> dict[str, Any]:
     capsys.readouterr()
     assert main([*command, "--json"]) == Exit.DONE
-    found: dict[str, object] = json.loads(capsys.readouterr().out)
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
     return found
 
 
@@ -85,8 +86,19 @@ def test_the_checkpoints_are_the_recorded_models(
         said = told(capsys, "model", "export", name[:8], "--to", str(to), "--home", str(home), *filter(None, [option]))
         assert to.read_bytes() == checkpoint_path(opened, name, kept).read_bytes()
         assert said["round"] == str({"last": run.newest, "best": run.best}[kept])
-    assert main(["model", "export", name, "--to", str(to), "--home", str(home)]) == Exit.INPUT
+    there = str(tmp_path / "last.safetensors")
+    assert main(["model", "export", name, "--to", there, "--home", str(home)]) == Exit.INPUT
     assert "already" in capsys.readouterr().err
+
+
+def test_the_run_is_drawn_into_its_folder(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (name,) = (each.name for each in open_home(home).runs.iterdir())
+    files = told(capsys, "plot", name[:8], "--home", str(home))["files"]
+    folder = home / "runs" / name / "plots"
+    assert files == [str(folder / "metrics.svg"), str(folder / "privacy.svg")]
+    assert all(Path(each).read_bytes().startswith(b"<?xml") for each in files)
+    assert main(["plot", name, name, "--home", str(home)]) == Exit.INPUT
+    assert "--to: expected a folder" in capsys.readouterr().err
 
 
 def test_a_run_from_a_checkpoint_begins_with_that_very_model(
