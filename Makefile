@@ -88,7 +88,7 @@ fix: $(INSTALLED) ## format, and mend what the linter can mend
 	$(RUN) ruff format $(PACKAGES)
 	$(RUN) ruff check --fix $(PACKAGES)
 
-bench: $(INSTALLED) ## print what fedchain costs, against bare loops
+bench: $(INSTALLED) $(DAEMON) ## print what fedchain costs, against bare loops
 	$(RUN) experiments.bench
 
 bench-engine: $(INSTALLED) ## print the simulation engine's speed, against loops and Opacus
@@ -97,7 +97,7 @@ bench-engine: $(INSTALLED) ## print the simulation engine's speed, against loops
 bench-peers: $(INSTALLED) ## install peers in .cache/peers and print their speed beside ours
 	$(RUN) experiments.engine.peers
 
-daemon: $(DAEMON) ## install the node of IPFS that the slow tests run (300 MB, minutes)
+daemon: $(DAEMON) ## install the node of IPFS for slow tests and benchmarks (300 MB, minutes)
 
 lock: ## write both locks anew from pyproject.toml
 	$(PYTHON) -m scripts.lock

@@ -17,8 +17,13 @@ from fedchain.core.digest import Digest, tagged
 
 Positive = Annotated[int, Ge(1)]
 Task: TypeAlias = Literal["binary", "multiclass", "regression"]
+Metric: TypeAlias = Literal["accuracy", "auprc", "auroc", "log_loss", "mae", "rmse"]
+Device: TypeAlias = Literal["cpu", "cuda"]
 Target: TypeAlias = Annotated[str, MinLen(3)]
 PositiveReal = Annotated[float, Gt(0), Lt(1e6)]
+FLOWER: Final = "flower"
+"""The name of the model that a Flower app trains by itself."""
+
 _RECORDED: Final = "is_recorded"
 
 
@@ -40,16 +45,21 @@ class DataConfig:
 class ModelConfig:
     """Which model; `hidden` units make sense for "mlp" only.
 
+    "flower" is what the Flower app that `target` names trains by itself, told `options`; then the strategy's `epochs`,
+    `batch_size`, `learning_rate` and `updates` mean nothing.
+
     For "custom", `target` names the class or function ("module:name") that makes it from `options`; buffers named in
     `frozen` keep their first value and are no part of the exchanged model. `task` chooses the loss and the metrics.
+    `initial` is a safetensors file that the run starts from, in the place of fresh weights.
     """
 
-    name: Literal["custom", "logistic", "mlp"]
+    name: Literal["custom", "flower", "logistic", "mlp"]
     hidden: Annotated[int, Ge(0), Le(1_000_000)]
     task: Task = "binary"
     target: Target | None = None
     options: dict[str, str] = field(default_factory=dict[str, str])
     frozen: tuple[str, ...] = ()
+    initial: Annotated[str, MinLen(1)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +178,37 @@ class RewardsConfig:
 
 @dataclass(frozen=True, slots=True)
 class SimulationConfig:
-    """What only a simulation has: replies shuffled with this seed, or left in order (null)."""
+    """What only a simulation has: replies shuffled with this seed, or left in order (null), and how sites are trained.
+
+    `engine` "auto" trains the sites of a round together where the engine takes the model, "sites" each by itself.
+    `workers` is the number of the engine's processes, 0 for as many as there are processors if the work is worth it.
+    """
 
     shuffle_replies: int | None
+    engine: Literal["auto", "sites"] = "auto"
+    workers: Annotated[int, Ge(0), Le(256)] = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointConfig:
+    """Which metric of all test rows together says what the best model is; null takes the task's own."""
+
+    metric: Metric | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyStoppingConfig:
+    """A run ends after `patience` rounds that were no better by more than `min_delta`; 0 rounds: never."""
+
+    patience: Annotated[int, Ge(0), Le(1_000_000)] = 0
+    min_delta: Annotated[float, Ge(0), Lt(1e6)] = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DebugConfig:
+    """Whether this is a try-out of one batch, which every report says."""
+
+    mode: Literal["off", "on"] = "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +227,10 @@ class ExperimentConfig:
     ledger: LedgerConfig
     rewards: RewardsConfig
     simulation: SimulationConfig
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
+    device: Device = "cpu"
+    debug: DebugConfig = DebugConfig()
 
     def canonical(self) -> bytes:
         """Return the configuration as RFC 8785 JSON, reals as decimal strings: the artifact that is recorded."""

@@ -1,6 +1,7 @@
 """The store with one large artifact, against plain files and plain sha256 of the same bytes, in one interleaved run.
 
-Where KUBO_API names a node (`/ip4/127.0.0.1/tcp/5001`), the same artifact goes there, too, and is read back.
+The same artifact goes to a node of IPFS, too, and is read back: the one at KUBO_API (`/ip4/127.0.0.1/tcp/5001`), else
+the js-ipfs of `make daemon`, which is measured once, since it takes long.
 """
 
 from __future__ import annotations
@@ -14,14 +15,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from experiments.bench.daemon import DaemonProcess, running
 from experiments.bench.measure import Row, interleaved
-from fedchain.adapters.cipher import encrypted
+from fedchain.adapters.cipher import Opener
 from fedchain.adapters.embedded_store import EmbeddedStore
+from fedchain.adapters.keyring import KeyRing
 from fedchain.adapters.kubo.address import KuboAddress
 from fedchain.adapters.kubo.rpc import KuboNode
 from fedchain.adapters.kubo.store import KuboStore
+from fedchain.adapters.private_store import PrivateStore, Readers, Writing
+from fedchain.adapters.system import SystemEntropy
 from fedchain.core.cid import CHUNK_BYTES
-from fedchain.core.encryption import EncryptedHeader
+from fedchain.ports.store import ArtifactStore
 
 PUT_BOUND = 1 / 0.6
 ENCRYPTED_PUT_BOUND = 1 / 0.4
@@ -33,45 +38,57 @@ T = TypeVar("T")
 
 def measure(megabytes: int, repeats: int) -> list[Row]:
     """Return the rows for an artifact of so many MiB."""
-    data = memoryview(os.urandom(megabytes * CHUNK_BYTES))
+    data = os.urandom(megabytes * CHUNK_BYTES)
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as folder:
         store, plain = EmbeddedStore(Path(folder) / "store"), Path(folder) / "plain"
-        put, private, written = interleaved(
-            [
-                lambda: store.put_stream(_parts(data)),
-                lambda: store.put_stream(_encrypted(data)),
-                lambda: _write(plain, data),
-            ],
+        private = _private(store, Path(folder) / "ring")
+        put, encrypted, written = interleaved(
+            [lambda: store.put(data), lambda: private.put(data), lambda: _write(plain, data)],
             repeats,
             lambda: _clear(store, plain),
         )
-        cid = store.put_stream(_parts(data))
+        cid, secret = store.put(data), private.put(data)
         _write(plain, data)
-        streamed, read, hashed, loaded = interleaved(
+        streamed, read, opened, hashed, loaded = interleaved(
             [
                 lambda: sum(len(chunk) for chunk in store.chunks(cid)),
                 lambda: store.get(cid),
+                lambda: sum(len(chunk) for chunk in private.chunks(secret)),
                 lambda: hashlib.sha256(data).digest(),
                 lambda: hashlib.sha256(plain.read_bytes()).digest(),
             ],
             repeats,
         )
-        note = f"peak {_peak(store) / 1e6:.1f} MB of memory, whatever the size"
+        notes = [f"peak {_peak(each) / 1e6:.1f} MB of memory as a stream of any size" for each in (store, private)]
     size = f"{megabytes} MiB"
     rows = [
-        Row(f"put of {size}", put, "write + fsync", written, PUT_BOUND, note),
-        Row(f"encrypted put of {size}", private, "write + fsync", written, ENCRYPTED_PUT_BOUND),
+        Row(f"put of {size}", put, "write + fsync", written, PUT_BOUND, notes[0]),
+        Row(f"encrypted put of {size}", encrypted, "write + fsync", written, ENCRYPTED_PUT_BOUND, notes[1]),
         Row(f"verified stream of {size}", streamed, "sha256 in memory", hashed, READ_BOUND),
+        Row(f"verified stream of {size}, decrypted", opened, "sha256 in memory", hashed, None),
         Row(f"verified get of {size} into memory", read, "read + sha256", loaded, READ_BOUND),
     ]
     return rows + _daemon(data, size, (written, hashed))
 
 
-def _daemon(data: memoryview, size: str, plain: tuple[float, float]) -> list[Row]:
-    """The rows of the node at KUBO_API, none where there is none; it is measured once, since it takes long."""
+def _private(store: EmbeddedStore, folder: Path) -> PrivateStore:
+    """The store as one reader sees it, who writes for itself."""
+    ring, reader = KeyRing(folder / "keys.sqlite"), Opener.of(os.urandom(32))
+    return PrivateStore(store, ring, reader, Writing(Readers({reader.public_key: ring}), SystemEntropy()))
+
+
+def _daemon(data: bytes, size: str, plain: tuple[float, float]) -> list[Row]:
+    """The rows of a node of IPFS."""
     name = os.environ.get("KUBO_API")
-    if name is None:
-        return []
+    if name is not None:
+        return _node(name, data, size, plain)
+    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as folder:
+        node = DaemonProcess(Path(folder))
+        with running(node):
+            return _node(node.address, data, size, plain)
+
+
+def _node(name: str, data: bytes, size: str, plain: tuple[float, float]) -> list[Row]:
     store = KuboStore(KuboNode(KuboAddress.parse(name), os.environ.get("KUBO_AUTHORIZATION"), _DAEMON_TIMEOUT_S))
     cid, put = _timed(lambda: store.put_stream(_parts(data)))
     _, read = _timed(lambda: sum(len(chunk) for chunk in store.chunks(cid)))
@@ -87,7 +104,7 @@ def _timed(call: Callable[[], T]) -> tuple[T, float]:
     return call(), time.perf_counter() - start
 
 
-def _peak(store: EmbeddedStore) -> int:
+def _peak(store: ArtifactStore) -> int:
     """Peak bytes of Python's memory in putting and streaming an artifact that is made as it goes."""
     chunk = os.urandom(CHUNK_BYTES)
     tracemalloc.start()
@@ -100,14 +117,10 @@ def _peak(store: EmbeddedStore) -> int:
         tracemalloc.stop()
 
 
-def _parts(data: memoryview) -> Iterator[memoryview]:
+def _parts(data: bytes) -> Iterator[memoryview]:
+    whole = memoryview(data)
     for start in range(0, len(data), CHUNK_BYTES):
-        yield data[start : start + CHUNK_BYTES]
-
-
-def _encrypted(data: memoryview) -> Iterator[bytes]:
-    header = EncryptedHeader(0, 0, len(data))
-    yield from encrypted(header, [bytes(32), *_parts(data)], os.urandom(32))
+        yield whole[start : start + CHUNK_BYTES]
 
 
 def _clear(store: EmbeddedStore, plain: Path) -> None:
@@ -117,7 +130,7 @@ def _clear(store: EmbeddedStore, plain: Path) -> None:
     plain.unlink(missing_ok=True)
 
 
-def _write(path: Path, data: memoryview) -> None:
+def _write(path: Path, data: bytes) -> None:
     with path.open("wb") as file:
         for part in _parts(data):
             file.write(part)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -30,6 +31,8 @@ from fedchain.core.envelope import HEADER_SIZE, Envelope
 from fedchain.core.errors import FormatError, LockedArtifactError
 
 _SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+_BATCH: Final = 4
+"""Segments that are handed out together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +86,29 @@ def encrypt(envelope: Envelope, data_key: bytes) -> bytes:
     return b"".join(encrypted(header, [envelope.salt, envelope.update], data_key))
 
 
-def encrypted(header: EncryptedHeader, body: Iterable[BytesLike], data_key: bytes) -> Iterator[bytes]:
-    """Yield header and segments of a body (salt first) that comes in any parts, in memory of one segment.
+def encrypted(header: EncryptedHeader, body: Iterable[BytesLike], data_key: bytes) -> Iterator[BytesLike]:
+    """Yield header and segments of a body (salt first) that comes in any parts, in memory of a few segments.
+
+    Segments come several in one read-only part: a store that cuts them otherwise copies what lies on a seam only.
 
     Raises:
         ValueError: if the body is not as long as the header says.
     """
     yield (associated := header.to_bytes())
-    cipher, number = AESGCM(data_key), -1
+    cipher, number, filled = AESGCM(data_key), -1, 0
+    batch = memoryview(bytearray(_batch_bytes(header, 0)))
     for number, segment in enumerate(cut(body)):
-        is_last = number == header.segments - 1
-        if len(segment) != (header.body_bytes - number * SEGMENT_BYTES if is_last else SEGMENT_BYTES):
+        if number >= header.segments or len(segment) + TAG_BYTES != _size(header, number):
             raise ValueError(f"segment {number} has {len(segment)} bytes, which is not what the header says")
-        yield cipher.encrypt(header.nonce(number), segment, associated)
+        if filled == len(batch):
+            yield batch.toreadonly()
+            batch, filled = memoryview(bytearray(_batch_bytes(header, number))), 0
+        end = filled + len(segment) + TAG_BYTES
+        cipher.encrypt_into(header.nonce(number), segment, associated, batch[filled:end])
+        filled = end
     if number != header.segments - 1:
         raise ValueError(f"expected {header.segments} segments, got {number + 1}")
+    yield batch.toreadonly()
 
 
 def decrypt(data: bytes, data_key: bytes) -> Envelope:
@@ -125,20 +136,25 @@ def decrypted(parts: Iterable[bytes], data_key: bytes) -> Iterator[bytes]:
     Raises:
         FormatError: as `decrypt`, at the latest after the last segment.
     """
-    cipher, number, header, associated = AESGCM(data_key), 0, None, b""
-    pending = bytearray()
-    for part in parts:
-        pending += part
-        if header is None and len(pending) >= HEADER_SIZE:
-            header = EncryptedHeader.of(bytes(pending[:HEADER_SIZE]))
-            associated = header.to_bytes()
-            del pending[:HEADER_SIZE]
-        while header is not None and number < header.segments and len(pending) >= (size := _size(header, number)):
-            yield _opened(cipher, header.nonce(number), bytes(pending[:size]), associated)
-            del pending[:size]
-            number += 1
-    if header is None or pending or number != header.segments:
+    source, head = iter(parts), b""
+    while len(head) < HEADER_SIZE and (part := next(source, None)) is not None:
+        head += part
+    if len(head) < HEADER_SIZE:
         raise _other_length()
+    header = EncryptedHeader.of(head[:HEADER_SIZE])
+    cipher, associated, number = AESGCM(data_key), header.to_bytes(), -1
+    body: Iterable[BytesLike] = chain([head[HEADER_SIZE:]], source)
+    for number, segment in enumerate(cut(body, SEGMENT_BYTES + TAG_BYTES)):
+        if number >= header.segments or len(segment) != _size(header, number):
+            raise _other_length()
+        yield _opened(cipher, header.nonce(number), segment, associated)
+    if number != header.segments - 1:
+        raise _other_length()
+
+
+def _batch_bytes(header: EncryptedHeader, number: int) -> int:
+    """Bytes of the segments, from this one on, that are handed out together."""
+    return sum(_size(header, each) for each in range(number, min(number + _BATCH, header.segments)))
 
 
 def _size(header: EncryptedHeader, number: int) -> int:

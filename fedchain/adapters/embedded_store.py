@@ -22,12 +22,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
 from tempfile import mkstemp
 from typing import BinaryIO, Final
 
-from fedchain.adapters.chunk_files import read_hashed, write_hashed
+from fedchain.adapters.chunk_files import read_hashed, read_whole, write_hashed
 from fedchain.adapters.files import explained, make_folder, sync_folder
 from fedchain.adapters.sidecar import REMEDY, SIDECAR, damaged_sidecar, verified_leaves
 from fedchain.adapters.store_files import artifact_files, folder_of
@@ -120,12 +119,11 @@ class EmbeddedStore:
 
     def get(self, cid: Cid) -> bytes:
         """See ArtifactStore."""
-        whole = BytesIO()
-        for chunk in self.chunks(cid):
-            if len(chunk) < CHUNK_BYTES and not whole.tell():
-                return chunk
-            whole.write(chunk)
-        return whole.getvalue()  # its own buffer, and no copy of it
+        with self._reading(cid) as (content, leaves):
+            data = read_whole(content, leaves)
+            if data is None:
+                raise _damaged(cid, content)
+        return data
 
     def chunks(self, cid: Cid) -> Iterator[bytes]:
         """See ArtifactStore. While a chunk is handed out, the next ones are read and hashed."""

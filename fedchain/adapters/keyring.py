@@ -12,7 +12,7 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -42,6 +42,11 @@ class KeyRing:
         self._timeout_s = timeout_s
         self._mutex = threading.RLock()
         self._sql: sqlite3.Connection | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the ring lies, on a disk of its reader's own."""
+        return self._path.parent
 
     def keep(self, cid: Cid, keys: WrappedKeys, content: bytes | None = None) -> None:
         """Keep the keys of an artifact durably, the first ones stand; `content` is what `find_content` looks for.
@@ -84,7 +89,31 @@ class KeyRing:
             with sql:
                 sql.executemany("DELETE FROM held WHERE cid = ?", names)
                 sql.executemany("INSERT INTO erased VALUES (?) ON CONFLICT DO NOTHING", names)
-            ((busy, *_),) = sql.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self._empty_the_log()
+
+    def rewrap(self, change: Callable[[Cid, WrappedKeys], WrappedKeys]) -> int:
+        """Put other wrapped keys in the place of all that are held, at once; return how many artifacts have some.
+
+        Raises:
+            InputError: as `erase`.
+        """
+        if not self._path.exists():
+            return 0
+        with self._mutex, _translated(self._path):
+            sql = self._open()
+            sql.execute("BEGIN IMMEDIATE")
+            with sql:
+                rows = sql.execute("SELECT cid, keys FROM held").fetchall()
+                for cid, held in rows:
+                    keys = document.from_bytes(WrappedKeys, bytes(held))
+                    changed = document.to_bytes(change(Cid.parse(cid), keys))
+                    sql.execute("UPDATE held SET keys = ? WHERE cid = ?", (changed, cid))
+        self._empty_the_log()
+        return len(rows)
+
+    def _empty_the_log(self) -> None:
+        with self._mutex, _translated(self._path):
+            ((busy, *_),) = self._open().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         if busy:
             raise InputError(
                 f"the erased keys still stand in the log of {self._path}", got="a process that reads the ring",

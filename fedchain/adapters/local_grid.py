@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 
-from flwr.app import Context, Error, Message, RecordDict
+from flwr.app import Context, Error, Message, RecordDict, UserConfig
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
@@ -17,13 +17,20 @@ from flwr.supercore.task_identity import TaskIdentity
 
 
 class LocalGrid(Grid):
-    """Nodes 1..n of one ClientApp; node i has the node_config {"partition-id": i - 1}."""
+    """Nodes 1..n of one ClientApp; node i has the node_config {"partition-id": i - 1}.
 
-    def __init__(self, client_app: ClientApp, nodes: int, shuffle_seed: int | None = None) -> None:
+    With a `run_config`, as apps of others have, it also has "num-partitions", as in Flower's own simulation.
+    """
+
+    def __init__(
+        self, client_app: ClientApp, nodes: int, shuffle_seed: int | None = None, run_config: UserConfig | None = None
+    ) -> None:
         self._app = client_app
         self._nodes = range(1, nodes + 1)
         self._shuffle = None if shuffle_seed is None else random.Random(shuffle_seed)  # noqa: S311 - order only
         self._run = Run.create_empty(1)
+        self._more: UserConfig = {} if run_config is None else {"num-partitions": nodes}
+        self._run_config = run_config or {}
         self._outbox: dict[str, Message] = {}
         self._pushed = 0
         TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = self._run.run_id, 0, 0
@@ -76,7 +83,9 @@ class LocalGrid(Grid):
         node = message.metadata.dst_node_id
         if node not in self._nodes:
             return Message(Error(code=0, reason=f"no node {node}"), reply_to=message)
-        context = Context(self._run.run_id, node, {"partition-id": node - 1}, RecordDict(), {})
+        context = Context(
+            self._run.run_id, node, {"partition-id": node - 1, **self._more}, RecordDict(), self._run_config
+        )
         reply = self._app(message, context)
         _set_id(reply, f"r-{message.metadata.message_id}")
         return reply

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
-from fedchain.adapters import cipher
+from fedchain.adapters import chunk_files, cipher
 from fedchain.adapters.cipher import Opener
 from fedchain.adapters.keyring import KeyRing
-from fedchain.core.cid import BytesLike, Cid, cut
+from fedchain.adapters.spool import spooled
+from fedchain.core.cid import BytesLike, Cid, cut, kept
 from fedchain.core.digest import DIGEST_SIZE, tagged
 from fedchain.core.encryption import ARTIFACT, EncryptedHeader, WrappedKeys, is_encrypted, key_id
 from fedchain.core.envelope import Envelope, plain_header
@@ -64,22 +66,30 @@ class PrivateStore:
         """See ArtifactStore."""
         if self.writing is None or self.opener is None:
             return self.inner.put(data)
-        content = bytes(data)
-        index = tagged("kept-content", content)
+        return self._put(chunk_files.name_of(data), memoryview(data).nbytes, [data])
+
+    def put_stream(self, parts: Iterable[BytesLike]) -> Cid:
+        """See ArtifactStore; the header says how long the content is, so what is long waits encrypted on the disk."""
+        if self.writing is None or self.opener is None:
+            return self.inner.put_stream(parts)
+        with spooled(parts, self.ring.folder) as spool:
+            return self._put(spool.cid, spool.size, spool.chunks())
+
+    def _put(self, plain: Cid, size: int, parts: Iterable[BytesLike]) -> Cid:
+        """Keep a content that would have the CID `plain`."""
+        if self.writing is None or self.opener is None:
+            raise AssertionError("who writes has a key and readers")
+        index = tagged("kept-content", plain.binary)
         known = self.ring.find_content(index)
         if known is not None:
             cid, keys = known
-            return self.inner.put_stream(_encrypted(content, self.opener.data_key(keys, cid.digest)))
+            return self.inner.put_stream(_encrypted(size, parts, self.opener.data_key(keys, cid.digest)))
         data_key = self.writing.entropy.secret(DIGEST_SIZE)
-        cid = self.inner.put_stream(_encrypted(content, data_key))
+        cid = self.inner.put_stream(_encrypted(size, parts, data_key))
         keys = cipher.wrapped_keys(data_key, cid.digest, ARTIFACT, self.writing.readers.public_keys)
         self.writing.readers.hand_out(cid, keys, self.ring)
         self.ring.keep(cid, keys, index)
         return cid
-
-    def put_stream(self, parts: Iterable[BytesLike]) -> Cid:
-        """See ArtifactStore; a content of unknown length is gathered first, as its header says how long it is."""
-        return self.put(b"".join(bytes(each) for each in parts))
 
     def get(self, cid: Cid) -> bytes:
         """See ArtifactStore. An update's payload comes as its plain envelope.
@@ -107,7 +117,7 @@ class PrivateStore:
             for _ in stored:
                 pass
             raise
-        yield from (bytes(chunk) for chunk in cut(_content(_joined(first, stored), data_key, cid)))
+        yield from (kept(chunk) for chunk in cut(_content(_joined(first, stored), data_key, cid)))
 
     def has(self, cid: Cid) -> bool:
         """See ArtifactStore."""
@@ -129,10 +139,9 @@ class PrivateStore:
         return self.opener.data_key(keys, cid.digest)
 
 
-def _encrypted(content: bytes, data_key: bytes) -> Iterator[bytes]:
+def _encrypted(size: int, parts: Iterable[BytesLike], data_key: bytes) -> Iterator[BytesLike]:
     """Yield what is no update, encrypted; its salt follows from the key, so that the same key gives the same bytes."""
-    header = EncryptedHeader(0, 0, len(content))
-    return cipher.encrypted(header, [tagged("artifact-salt", data_key), content], data_key)
+    return cipher.encrypted(EncryptedHeader(0, 0, size), chain([tagged("artifact-salt", data_key)], parts), data_key)
 
 
 def _opened(data: bytes, data_key: bytes, cid: Cid) -> Envelope:

@@ -17,7 +17,7 @@ from fedchain.adapters.home import Home
 from fedchain.core import document
 from fedchain.core.errors import FormatError
 from fedchain.core.json_text import parse
-from fedchain.core.retention import HOLD_FORMAT, KEEP_ALL, Hold, HoldEvent, Removals, RetentionPolicy
+from fedchain.core.retention import HOLD_FORMAT, KEEP_ALL, Hold, HoldEvent, Removals, RetentionPolicy, Why
 
 
 def read_policy(home: Home) -> RetentionPolicy:
@@ -68,6 +68,23 @@ def note_removals(home: Home, removals: Removals) -> None:
     folder = home.root / "removals"
     make_folder(folder)
     create_file(folder / f"{removals.at}-{secrets.token_hex(4)}.json", document.to_bytes(removals))
+
+
+def read_retired(home: Home) -> frozenset[str]:
+    """Return the CIDs of what was removed because its retention had ended.
+
+    Raises:
+        FormatError: if a note of removals is damaged.
+    """
+    folder, retired = home.root / "removals", set[str]()
+    with explained(folder):
+        for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
+            try:
+                removals = document.from_bytes(Removals, path.read_bytes())
+            except FormatError as error:
+                raise FormatError(f"{path} is no note of removals", got=error, remedy="restore it") from error
+            retired |= {each.cid for each in removals.removed if each.why is Why.EXPIRED}
+    return frozenset(retired)
 
 
 def _read(path: Path) -> Hold:

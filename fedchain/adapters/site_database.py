@@ -58,6 +58,7 @@ class SiteDatabase:
         self._entropy = entropy
         self._mutex = threading.RLock()
         self._depth = 0
+        self._charges: dict[bytes, dict[int, Charge]] = {}
         make_folder(path.parent)
         with explained(path):
             self._lock = os.open(path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, PRIVATE_FILE)
@@ -100,8 +101,12 @@ class SiteDatabase:
 
     def charges(self, dataset: bytes) -> Sequence[Charge]:
         """Return every charge against a dataset, oldest first."""
-        query = "SELECT body FROM entry WHERE kind = ? AND dataset = ? ORDER BY number"
-        return [document.from_bytes(Charge, body) for (body,) in self._run(query, _CHARGE, dataset.hex())]
+        query = "SELECT number, body FROM entry WHERE kind = ? AND dataset = ? AND number > ? ORDER BY number"
+        with self._mutex:  # entries are only added, so that those read before stand
+            known = self._charges.setdefault(dataset, {})
+            for number, body in self._run(query, _CHARGE, dataset.hex(), max(known, default=0)):
+                known[number] = document.from_bytes(Charge, body)
+            return list(known.values())
 
     def charge(self, charge: Charge) -> None:
         """Record a charge durably before it returns; the same charge twice is one.

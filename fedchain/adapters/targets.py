@@ -82,6 +82,12 @@ def target_of(made: object) -> str:
     return f"{plain}:{re.sub(r'[^A-Za-z0-9_]', '_', name)}"
 
 
+def is_importable(target: str, made: object) -> bool:
+    """Whether another process finds the very thing under this target: not what a script or a notebook defines."""
+    module_name, _, name = target.partition(":")
+    return getattr(made, "__module__", _MAIN) != _MAIN and getattr(sys.modules.get(module_name), name, None) is made
+
+
 def sources_of(*mades: object) -> dict[str, bytes]:
     """Return the source files behind classes and functions, by path: their modules, and what those import beside them.
 

@@ -27,6 +27,9 @@ from fedchain.ports.watcher import Event
 _PIPE_BYTES: Final = 1 << 20
 _LOG: Final = "tracking.log"
 _DRAIN_S: Final = 120
+NOT_KEPT: Final = 3
+"""Exit code of a tracking process that logged everything, and whose server did not take files or model."""
+
 _QUIET: Final = {
     "DO_NOT_TRACK": "true",  # no usage statistics to anybody
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -102,7 +105,11 @@ class Tracker:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 code = self._process.wait()
-            if code:
+            if code == NOT_KEPT:
+                self._warn(
+                    f"MLflow did not take the run's files or its model, the run is not affected: see {self._log}"
+                )
+            elif code:
                 self._fail()
 
     @property

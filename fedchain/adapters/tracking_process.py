@@ -27,12 +27,13 @@ from mlflow.tracking import MlflowClient
 
 from fedchain.adapters.files import TEMPORARY
 from fedchain.adapters.locks import in_turn
-from fedchain.adapters.tracking import from_line
+from fedchain.adapters.tracking import NOT_KEPT, from_line
 from fedchain.core.messages import UNBOUNDED
 from fedchain.core.privacy import MICRO
 from fedchain.ports.watcher import (
     Evaluated,
     Event,
+    ModelKept,
     Notice,
     ReceiptSigned,
     ReplyRejected,
@@ -79,7 +80,7 @@ class Points:
                 }
             case ReplyRejected():
                 self.tags[f"fedchain.rejected.round_{event.round}"] = f"{event.client}: {event.reason}"[:500]
-            case RunStarted() | RoundOpened() | ReceiptSigned() | Notice() | RunEnded():
+            case RunStarted() | RoundOpened() | ReceiptSigned() | Notice() | ModelKept() | RunEnded():
                 pass
         return isinstance(event, RoundSealed | Evaluated | RunEnded)
 
@@ -100,6 +101,8 @@ class Recorder:
         self._points = Points()
         self._run = ""
         self._has_ended = False
+        self.not_kept = ""
+        """Why MLflow did not take the run's files or its model."""
 
     def record(self, events: Iterable[Event]) -> None:
         """Log all events; a run that stops before its end is marked KILLED."""
@@ -115,6 +118,8 @@ class Recorder:
         if self._points.take(event):
             with in_turn(self._lock):
                 self._send()
+        if isinstance(event, ModelKept):
+            self._keep(event)
         self._has_ended = self._has_ended or isinstance(event, RunEnded)
 
     def end(self) -> None:
@@ -124,6 +129,12 @@ class Recorder:
                 self._send()
                 self._client.set_terminated(self._run, "FINISHED" if self._has_ended else "KILLED")
             self._run = ""
+
+    def _keep(self, event: ModelKept) -> None:
+        from fedchain.adapters.tracking_files import keep  # noqa: PLC0415 - brings Matplotlib, at the end only
+
+        with in_turn(self._lock):
+            self.not_kept = keep(self._client, self._run, event)
 
     def _start(self, event: RunStarted) -> None:
         experiment = self._experiment(event.experiment)
@@ -157,18 +168,26 @@ class Recorder:
             self._client.log_batch(self._run, tags=tags[start : start + _MAX_PARAMS])
 
 
-def record_runs(recorder: Callable[[], Recorder], lines: Iterable[bytes]) -> None:
-    """Log the runs that the lines tell of: the jobs of a sweep share a pipe, and each has a recorder of its own."""
+def record_runs(recorder: Callable[[], Recorder], lines: Iterable[bytes]) -> list[str]:
+    """Log the runs that the lines tell of: the jobs of a sweep share a pipe, and each has a recorder of its own.
+
+    Return why MLflow did not take files or models.
+    """
     recorders: dict[str, Recorder] = {}
+    not_kept: list[str] = []
     try:
         for line in lines:
             job, event = from_line(line)
-            recorders.setdefault(job, recorder()).take(event)
-            if isinstance(event, RunEnded) and job:
-                recorders.pop(job).end()
+            one = recorders.setdefault(job, recorder())
+            one.take(event)
+            if isinstance(event, ModelKept):  # the last that a job tells
+                not_kept += filter(None, [one.not_kept])
+                if job:
+                    recorders.pop(job).end()
     finally:
         for each in recorders.values():
             each.end()
+    return not_kept
 
 
 def make_database(uri: str) -> None:
@@ -206,7 +225,10 @@ def main(artifacts: str) -> None:
         make_database(os.environ.get("MLFLOW_TRACKING_URI", ""))
         client = MlflowClient()
         client.search_experiments(max_results=1)  # while the run is still getting ready
-    record_runs(lambda: Recorder(client, Path(artifacts)), sys.stdin.buffer)
+    not_kept = record_runs(lambda: Recorder(client, Path(artifacts)), sys.stdin.buffer)
+    if not_kept:
+        sys.stderr.write("".join(f"files or model not taken: {each}\n" for each in not_kept))
+        sys.exit(NOT_KEPT)
 
 
 if __name__ == "__main__":

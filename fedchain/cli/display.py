@@ -10,6 +10,7 @@ from fedchain.cli.text import epsilon_text, hex_id, short
 from fedchain.ports.watcher import (
     Evaluated,
     Event,
+    ModelKept,
     Notice,
     ReceiptSigned,
     ReplyRejected,
@@ -48,6 +49,8 @@ def sentence(event: Event, rounds: int) -> str:
             return f"run {hex_id(event.run)}: ended"
         case Notice():
             return event.text
+        case ModelKept():
+            return f"run {hex_id(event.run)}: its files are in {event.folder}"
         case RoundSealed(closes_run=True):
             return f"end of the run: sealed, ledger head {hex_id(event.round_hash)}"
         case ReceiptSigned(closes_run=True):

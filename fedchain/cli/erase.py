@@ -28,8 +28,8 @@ UNDONE: Final = (
 TEXT = """\
 Destroys the data keys of the updates of a round, at every reader whose key ring lies in this home, and with them the
 salts of their commitments; then removes the ciphertexts from the store. Each reader signs a deletion receipt. An
-interrupted erasure is finished by the next one. Scores of erased rounds cannot be recomputed: have rewards proposed
-and claimed before.
+interrupted erasure is finished by the next one. Scores of erased rounds cannot be recomputed: an erased
+round pays what the vault's final root says, and nothing if none covers it, so have rewards made final before.
 
 Whole rounds are erased, or of a round at least as many clients as it needs (--client, several times). Fewer would hide
 nothing: aggregation is exact, so one erased update is the difference of two models less all the other updates.

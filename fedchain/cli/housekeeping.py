@@ -30,7 +30,7 @@ Removes what no round, no journal of a run, no vote and no hold names and was no
 home's retention policy (retention.json) lets end: by default nothing. What it removes is written to removals/ first.
 Where a document that could name artifacts cannot be read, nothing is removed.
 
-An update's payload that was removed cannot be re-derived any more: `fedchain verify` has a finding for its round.
+An update's payload that was removed cannot be re-derived any more: `fedchain verify` says "anchored" (exit 3).
 """
 QUOTA: Final = """\
 Sets the most bytes that the store may have, or takes the quota away. A put that would pass it ends in one line.

@@ -26,6 +26,7 @@ SUMMARIES: Final = {
     "list": "show the keys of a home",
     "make": "make a key",
     "rotate": "put another passphrase before all keys",
+    "exchange": "put another reading key in the place of one",
     "backup": "write an encrypted backup of all keys",
     "restore": "write back what is missing of a backup",
 }
@@ -35,6 +36,8 @@ DETAILS: Final = {
     "stored, the others sign. Keys that count for others are registered by `fedchain registry`.",
     "rotate": "Wraps the master key under the passphrase in a file, and encrypts key files that are still in plain.\n"
     "A signing key itself is exchanged by `fedchain registry rotate-device` or rotate-admin: others must learn of it.",
+    "exchange": "Draws another reading key, wraps for it what the old one could open, and destroys the old one. After\n"
+    "a crash the same command finishes. A copy of the old key still opens copies of what was stored before.",
     "backup": "Writes all key files to one file, encrypted under the passphrase in another. Key rings are not in it:\n"
     "a copy of one would outlive an erasure.",
     "restore": "Writes back the key files that are missing; refuses, before it writes anything, if one is there with\n"
@@ -46,7 +49,14 @@ def add_parser(verbs: Verbs) -> None:
     """Add the verb and its own verbs."""
     parser = add_verb(verbs, "keys", _list, summary="show, make, back up and restore secret keys", text=TEXT)
     below = parser.add_subparsers(metavar="", title="also")
-    handlers = {"list": _list, "make": _make, "rotate": _rotate, "backup": _backup, "restore": _restore}
+    handlers = {
+        "list": _list,
+        "make": _make,
+        "rotate": _rotate,
+        "exchange": _exchange,
+        "backup": _backup,
+        "restore": _restore,
+    }
     for name, summary in SUMMARIES.items():
         nested = below.add_parser(
             name, help=summary, description=DETAILS[name], allow_abbrev=False,
@@ -54,9 +64,10 @@ def add_parser(verbs: Verbs) -> None:
         )  # fmt: skip
         nested.set_defaults(handler=handlers[name])
         add_shared(nested, nested=True)
-        if name == "make":
+        if name in ("make", "exchange"):
             nested.add_argument("role", metavar="ROLE", help="for example device, site-reader")
             nested.add_argument("name", metavar="NAME", help="for example the name of a site")
+        if name == "make":
             nested.add_argument("--pkcs11", metavar="MODULE", help="make it in a token, through this PKCS#11 module")
             nested.add_argument("--token", metavar="LABEL", help="the token's label")
         if name in ("backup", "restore"):
@@ -121,6 +132,17 @@ def _rotate(options: argparse.Namespace, screen: Screen) -> Exit:
     from fedchain.wiring.keys import rotate  # noqa: PLC0415 - brings the ciphers
 
     return _counted(screen, "under the new passphrase", rotate(home_of(options), Path(options.passphrase_file)))
+
+
+def _exchange(options: argparse.Namespace, screen: Screen) -> Exit:
+    from fedchain.wiring.reader_exchange import exchange  # noqa: PLC0415 - brings the ciphers
+
+    artifacts = exchange(home_of(options), options.role, options.name)
+    if screen.as_json:
+        screen.document({"artifacts": artifacts, "exit": int(Exit.DONE)})
+    else:
+        screen.line(f"{options.role}/{options.name} is another key now; it opens {artifacts} artifacts.")
+    return Exit.DONE
 
 
 def _backup(options: argparse.Namespace, screen: Screen) -> Exit:

@@ -71,7 +71,8 @@ def lineage(options: LineageOptions, screen: Screen, check: Verify) -> Exit:
         levels = {item: level_of(found, item, rounds) for item in CLAIMS}
         shown = {"levels": levels, "lineage": [_round(each) for each in rounds]}
         releases = [release_document(each) for each in releases_of(found, rounds)]
-        screen.document({**audit.document(found), "model": _model(rounds), **shown, "releases": releases})
+        origin = {"initial_model": _origin(found, rounds)}
+        screen.document({**audit.document(found), "model": _model(rounds), **origin, **shown, "releases": releases})
     else:
         _show(screen, found, rounds)
         audit.show_findings(screen, found)
@@ -113,6 +114,10 @@ def _show(screen: Screen, found: Lineage, rounds: Sequence[LineageRound]) -> Non
     screen.line(f"Digest      {hex_id(model.model_digest)}")
     screen.line(f"Run         {hex_id(model.run)}")
     screen.line(f"Round hash  {hex_id(model.round_hash)}")
+    origin = _origin(found, rounds)
+    if origin is not None:
+        screen.line(f"Began with  {origin['digest']}, initial model imported from {origin['file']}")
+        screen.line(f"            {origin['is']}")
     screen.line()
     title = _title("Rounds", found, rounds, ("models", "round hashes", "contributions", "rejections"))
     header = ["round", "ended", "round hash", "model digest", "contributors", "rejected"]
@@ -169,6 +174,21 @@ def _model(rounds: Sequence[LineageRound]) -> dict[str, str] | None:
         return None
     last = rounds[-1]
     return {"cid": last.model_cid, "digest": hex_id(last.model_digest), "run": hex_id(last.run)}
+
+
+def _origin(found: Lineage, rounds: Sequence[LineageRound]) -> dict[str, str] | None:
+    """Return the imported model that a run began with, and what it is in this record; None for a fresh one.
+
+    The file's name is the run's own word; the digest, and whose model it is, are verified with the rounds.
+    """
+    if not rounds or not rounds[0].initial_file:
+        return None
+    digest = rounds[0].base_model
+    parent = next((each for each in found.rounds if each.model_digest == digest and each.run != rounds[0].run), None)
+    known = "a model that this record does not have: where it came from is not verified"
+    if parent is not None:
+        known = f"the model of run {hex_id(parent.run)} after round {parent.round} of this record"
+    return {"digest": hex_id(digest), "file": rounds[0].initial_file, "is": known}
 
 
 def _round(each: LineageRound) -> dict[str, object]:

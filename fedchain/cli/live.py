@@ -18,6 +18,7 @@ from fedchain.cli.text import epsilon_text, hex_id, safe, short
 from fedchain.ports.watcher import (
     Evaluated,
     Event,
+    ModelKept,
     Notice,
     ReceiptSigned,
     ReplyRejected,
@@ -92,8 +93,8 @@ class Board:
             case Evaluated():
                 overall = metrics_text(event.metrics.get("overall", {}))
                 self.metrics = f"{place(event.round, self.rounds)}: on held-out splits (simulation): {overall}"
-            case Notice():
-                self.notice = event.text
+            case Notice() | ModelKept():
+                self.notice = sentence(event, self.rounds)
             case RunEnded():
                 self.title = sentence(event, self.rounds)
             case UpdateAdmitted() | ReplyRejected() | ReceiptSigned():

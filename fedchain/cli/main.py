@@ -68,6 +68,7 @@ VERBS: Final[tuple[Verb, ...]] = (
     Shipped("run", "run an experiment end to end"),
     Shipped("new", "write an experiment of your own to start from"),
     Shipped("runs", "list the runs of a home, compare two"),
+    Shipped("plot", "draw the metrics and the privacy of runs"),
     Shipped("verify", "re-derive and check what is recorded"),
     Shipped("lineage", "show how a model came to be"),
     Shipped("rewards", "show what was earned, and have it paid"),

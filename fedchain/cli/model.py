@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 
 from fedchain.cli.arguments import Handler, Verbs, add_shared, add_verb, home_of
 from fedchain.cli.exits import Exit
+from fedchain.cli.export import add_export
 from fedchain.cli.screen import Screen
 from fedchain.cli.text import hex_id, short, time_text
 from fedchain.core.digest import hex32
@@ -25,6 +26,7 @@ own it shows every version.
   fedchain model approve MODEL --as clinical   sign an approval; the last one that was missing releases the model
   fedchain model deploy MODEL                  mark a released model as being in use
   fedchain model status                        where every version stands, and what is missing
+  fedchain model export RUN --to FILE          write a run's newest model as a safetensors file
 
 Everything that is signed is said in plain words, with its signer, before it is signed. The record is verified first.
 Where the consent for a dataset was withdrawn, every version that came from it is tainted: nobody can approve it until
@@ -99,6 +101,7 @@ def add_parser(verbs: Verbs) -> None:
         act.set_defaults(handler=_HANDLERS.get(name, _handler_of(name)))
         _add_arguments(act, name)
         add_shared(act, nested=True)
+    add_export(below)
 
 
 def _add_arguments(act: argparse.ArgumentParser, name: str) -> None:

@@ -17,7 +17,7 @@ from fedchain.cli.text import delta_text, epsilon_number, epsilon_text, hex_id
 from fedchain.cli.words import explained
 from fedchain.core.encryption import NO_ENCRYPTION
 from fedchain.core.privacy import MICRO, NO_MECHANISM, epsilon_of
-from fedchain.workflow.summary import PlanSummary, PrivacySummary, RunSummary
+from fedchain.workflow.summary import CheckpointSummary, PlanSummary, PrivacySummary, RunSummary
 
 LEVEL: Final = "self-reported"
 LEVEL_NOTE: Final = "this is the run's own report; the command under `verify` re-derives it and says what holds"
@@ -31,6 +31,8 @@ SIMULATION: Final = "Simulation: all hospitals and all keys are on this machine,
 UNENCRYPTED: Final = "whoever reads the store can read each hospital's update and every model."
 ENCRYPTED: Final = "each is for its own hospital, the aggregator, the verifiers and the reviewers"
 REST: Final = "models, manifests and donated rows are for the last three"
+DEBUG: Final = "DEBUG: a try-out of one small batch a hospital; its figures say nothing about quality."
+CHOSEN: Final = "Best by test rows, which only a simulation has: on other rows expect less."
 _PRIVACY_HEADER: Final = ("hospital", "epsilon", "delta", "unit", "noise", "lifetime epsilon", "grant")
 
 
@@ -42,11 +44,15 @@ def document(summary: RunSummary, verify: str) -> dict[str, object]:
         "mode": summary.mode,
         "resumed": summary.is_resumed,
         "rounds": summary.rounds,
+        "ending": summary.ending,
+        "initial_model": summary.initial,
+        "debug": summary.is_debug,
         "model_cid": summary.model_cid,
         "model_digest": hex_id(summary.model_digest),
         "ledger_head": hex_id(summary.ledger_head),
         "metrics": {name: _finite(metrics) for name, metrics in summary.metrics.items()},
         "metrics_note": METRICS_NOTE if summary.mode == "simulation" else "",
+        "checkpoints": {each.name: _checkpoint_document(each) for each in summary.checkpoints},
         "privacy": {each.client: privacy_document(each) for each in summary.privacy},
         "rejections": [
             {"round": each.round, "client": each.client, "code": each.code, "reason": each.reason}
@@ -70,6 +76,7 @@ def plan_document(plan: PlanSummary) -> dict[str, object]:
     """Return the JSON document of a dry run."""
     return {
         "dry_run": True,
+        "debug": plan.is_debug,
         "experiment": plan.experiment,
         "config_digest": hex_id(plan.config_digest),
         "rounds": plan.rounds,
@@ -101,8 +108,11 @@ def show(screen: Screen, summary: RunSummary, verify: str) -> None:
     how = " (resumed after an interruption)" if summary.is_resumed else ""
     screen.line()
     screen.line(f"Run {hex_id(summary.run)} finished{how}: {summary.rounds} rounds in {summary.seconds:.1f} s")
+    for line in filter(None, (DEBUG if summary.is_debug else "", _ending_text(summary), _initial_text(summary))):
+        screen.line(line)
     screen.line()
     _show_metrics(screen, summary)
+    _show_checkpoints(screen, summary)
     show_privacy(screen, "Privacy spent in this run, by hospital", summary.privacy)
     if summary.rejections:
         rows = [[str(each.round), each.client, str(each.code), each.reason] for each in summary.rejections]
@@ -115,6 +125,8 @@ def show(screen: Screen, summary: RunSummary, verify: str) -> None:
 def show_plan(screen: Screen, plan: PlanSummary) -> None:
     """Print what a run would do and spend."""
     screen.line(f"Plan of experiment {plan.experiment}; nothing was run or spent.")
+    if plan.is_debug:
+        screen.line(DEBUG)
     screen.line(f"  {plan.rounds} rounds, {plan.parameters} parameters, configuration {hex_id(plan.config_digest)}")
     screen.line()
     show_privacy(screen, "Privacy it would spend, by hospital", plan.privacy)
@@ -148,6 +160,27 @@ def _show_metrics(screen: Screen, summary: RunSummary) -> None:
     rows = [[client, *(_metric(name, summary.metrics[client].get(name)) for name in names)] for client in clients]
     note = f" ({METRICS_NOTE})" if summary.mode == "simulation" else ""
     screen.table(f"Test metrics by hospital{note}", ["hospital", *names], rows)
+
+
+def _ending_text(summary: RunSummary) -> str:
+    return f"{summary.ending[:1].upper()}{summary.ending[1:]}" if summary.ending else ""
+
+
+def _initial_text(summary: RunSummary) -> str:
+    return f"Initial model imported from {summary.initial}" if summary.initial else ""
+
+
+def _show_checkpoints(screen: Screen, summary: RunSummary) -> None:
+    for each in summary.checkpoints:
+        scored = "" if each.value is None else f", {each.metric} {each.value:.3f}"
+        screen.line(f"{each.name.capitalize()} model, round {each.round}{scored}: {each.path}")
+    if summary.checkpoints:
+        screen.line(CHOSEN)
+        screen.line()
+
+
+def _checkpoint_document(each: CheckpointSummary) -> dict[str, object]:
+    return {"file": each.path, "round": each.round, "metric": each.metric, "value": each.value}
 
 
 def _show_rewards(screen: Screen, summary: RunSummary) -> None:

@@ -195,6 +195,8 @@ def _show(screen: Screen, found: RewardOverview) -> None:
     screen.line(f"Unit: {ASSETS[found.asset]}.")
     screen.line(f"Vault: {hex_id(found.vault) if found.vault else 'none yet: `fedchain rewards propose` makes it'}")
     screen.line(_progress(found))
+    for each in found.settled:
+        screen.line(f"NOT RECOMPUTED: {each}.")
     screen.line()
 
 
@@ -233,6 +235,7 @@ def _document(found: RewardOverview) -> dict[str, object]:
         },
         "scores": [_round(each, found) for each in found.history.rounds],
         "faults": list(found.faults),
+        "not_recomputed": list(found.settled),
     }
 
 

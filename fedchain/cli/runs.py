@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 from fedchain.cli.arguments import Verbs, add_shared, add_verb, home_of
 from fedchain.cli.exits import Exit
 from fedchain.cli.screen import Screen
-from fedchain.cli.text import hex_id, short, time_text
+from fedchain.cli.text import epsilon_number, hex_id, short, time_text
 from fedchain.core.errors import InputError
 from fedchain.workflow.summary import RunRow
 
@@ -20,10 +20,11 @@ TEXT = """\
 Lists the runs of the home, newest first. A run is one lineage of rounds; its state is finished, unfinished (repeat
 the command that started it to resume) or damaged.
 
-`fedchain runs diff A B` shows which configuration keys and results of two runs differ.
+`fedchain runs diff A B` shows which configuration keys and results of two runs differ: model, metrics, epsilon.
 What is listed is the home's own word; `fedchain verify` checks it.
 """
 NOTE: Final = "self-reported: the home's own list; fedchain verify re-derives it"
+METRICS_NOTE: Final = "Metrics are of the newest model on test rows (simulation), epsilon is that of the run so far."
 ListRuns: TypeAlias = Callable[[Path], Sequence[RunRow]]
 _FULL_ID: Final = re.compile(r"(0x)?[0-9a-f]{64}")
 
@@ -54,6 +55,9 @@ def show_runs(home: Path, screen: Screen, list_runs: ListRuns) -> Exit:
     else:
         header = ["run", "experiment", "state", "rounds", "model CID", "created"]
         screen.table(f"Runs ({NOTE})", header, [_cells(row) for row in rows])
+        for row in rows:
+            if row.ending:
+                screen.line(f"{short(row.run)}: {row.ending}")
     return Exit.DONE
 
 
@@ -69,9 +73,11 @@ def show_diff(home: Path, pair: tuple[str, str], screen: Screen, list_runs: List
     header = ["key", f"A {short(a.run)}", f"B {short(b.run)}"]
     for title, found in (("Configuration", config), ("Results", results)):
         if found:
-            screen.table(title, header, [[key, str(each["a"]), str(each["b"])] for key, each in found.items()])
+            screen.table(title, header, [[key, _text(each["a"]), _text(each["b"])] for key, each in found.items()])
         else:
             screen.line(f"{title}: no difference")
+    if any(key.startswith(("metrics.", "epsilon.")) for key in results):
+        screen.line(METRICS_NOTE)
     return Exit.DONE
 
 
@@ -110,8 +116,12 @@ def _results(row: RunRow) -> dict[str, object]:
     return {
         "state": row.state,
         "rounds_ended": row.rounds_ended,
+        "ending": row.ending,
         "model_cid": row.model_cid,
+        "model_digest": row.model_digest,
         "created_at": time_text(row.created_at),
+        **{f"metrics.{who}.{name}": value for who, some in row.metrics.items() for name, value in some.items()},
+        **{f"epsilon.{client}": epsilon_number(micro) for client, micro in row.micro_epsilon.items()},
     }
 
 
@@ -122,7 +132,11 @@ def _document(row: RunRow) -> dict[str, object]:
         "state": row.state,
         "rounds_ended": row.rounds_ended,
         "rounds": row.rounds,
+        "ending": row.ending,
         "model_cid": row.model_cid,
+        "model_digest": row.model_digest,
+        "metrics": row.metrics,
+        "epsilon": {client: epsilon_number(micro) for client, micro in row.micro_epsilon.items()},
         "created_at": row.created_at,
         "config": json.loads(row.config) if row.config else None,
     }
@@ -136,6 +150,10 @@ def _cells(row: RunRow) -> list[str]:
 def _differences(a: dict[str, object], b: dict[str, object]) -> dict[str, dict[str, object]]:
     keys = [*a, *(key for key in b if key not in a)]
     return {key: {"a": a.get(key), "b": b.get(key)} for key in keys if a.get(key) != b.get(key)}
+
+
+def _text(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else "-" if value is None else str(value)
 
 
 def _flat(value: object, prefix: str = "") -> dict[str, object]:

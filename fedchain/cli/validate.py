@@ -18,7 +18,7 @@ from typing import Final, cast
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from fedchain.config import ExperimentConfig, LedgerConfig, StoreConfig, decimal_text
+from fedchain.config import FLOWER, ExperimentConfig, LedgerConfig, StoreConfig, decimal_text
 from fedchain.core.errors import InputError
 
 _EXPECTED: Final = {
@@ -187,12 +187,12 @@ def _own_contradictions(config: ExperimentConfig) -> Iterator[InputError]:
         ("data", config.data.name, config.data.target, bool(config.data.options)),
     )
     for group, name, target, has_more in own:
-        if (name == "custom") != (target is not None) or (has_more and target is None):
+        if (name in ("custom", FLOWER)) != (target is not None) or (has_more and target is None):
             expected, got = "module:name for custom, and nothing of one's own else", f"{_short(target)} for {name}"
             yield InputError(
                 f"{group}.target", expected=expected, got=got, remedy=f"choose {group}.name=custom with it"
             )
-    is_scorable = config.model.name != "custom" and config.model.task == "binary"
+    is_scorable = config.model.name not in ("custom", FLOWER) and config.model.task == "binary"
     if config.rewards.mode == "donated" and not (is_scorable and config.strategy.name in ("fedavg", "fedprox")):
         got = f"{config.model.name}, {config.model.task}, {config.strategy.name}"
         yield InputError(

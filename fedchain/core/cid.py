@@ -93,30 +93,42 @@ def cid_of(data: BytesLike) -> Cid:
     return dag.root()
 
 
-def cut(parts: Iterable[BytesLike]) -> Iterator[memoryview]:
-    """Cut a stream into chunks of 1 MiB, the last one shorter; an empty stream is one empty chunk.
+def codec_of(size: int) -> int:
+    """Return the codec in the CID of an artifact of so many bytes: one chunk is its own root."""
+    return RAW if size <= CHUNK_BYTES else DAG_PB
+
+
+def cut(parts: Iterable[BytesLike], size: int = CHUNK_BYTES) -> Iterator[memoryview]:
+    """Cut a stream into chunks of `size` bytes, the last one shorter; an empty stream is one empty chunk.
 
     Each chunk is valid until the next one is asked for, so a source may fill the same buffer again and again.
     """
-    rest = bytearray()
-    is_empty = True
+    buffer, filled, is_empty = bytearray(), 0, True
     for part in parts:
         view = memoryview(part)
         if not view.nbytes:
             continue
         view, start, is_empty = view.cast("B"), 0, False
-        if rest:
-            start = CHUNK_BYTES - len(rest)
-            rest += view[:start]
-            if len(rest) < CHUNK_BYTES:
+        if filled:
+            start = min(size - filled, len(view))
+            buffer[filled : filled + start] = view[:start]
+            filled += start
+            if filled < size:
                 continue
-            yield memoryview(rest)
-        end = start + (len(view) - start) // CHUNK_BYTES * CHUNK_BYTES
-        for position in range(start, end, CHUNK_BYTES):
-            yield view[position : position + CHUNK_BYTES]
-        rest = bytearray(view[end:])
-    if rest or is_empty:
-        yield memoryview(rest)
+            yield memoryview(buffer)
+        end = start + (len(view) - start) // size * size
+        for position in range(start, end, size):
+            yield view[position : position + size]
+        filled = len(view) - end
+        buffer[:filled] = view[end:]
+    if filled or is_empty:
+        yield memoryview(buffer)[:filled]
+
+
+def kept(chunk: memoryview) -> bytes:
+    """Return the bytes of a chunk for good, without a copy where it is all of a bytes object."""
+    whole = chunk.obj
+    return whole if isinstance(whole, bytes) and len(whole) == chunk.nbytes else bytes(chunk)
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,9 @@ class Taint:
 
 @dataclass(frozen=True, slots=True)
 class LineageRound:
-    """One verified link: identifiers as hex or CID text. `donated` holds for the whole run.
+    """One verified link: identifiers as hex or CID text. `donated` and `initial_file` hold for the whole run.
+
+    `initial_file` is the file that the run says it took its first model from, "" for a fresh model.
 
     `taints` are withdrawn datasets behind the model, of this round or of any before it.
     """
@@ -98,6 +100,7 @@ class LineageRound:
     rejections: tuple[str, ...]
     donated: tuple[DonatedRows, ...] = ()
     taints: tuple[Taint, ...] = ()
+    initial_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,8 +90,10 @@ def _header(schema: TensorSchema) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-def read_header(data: bytes) -> tuple[Entry, ...]:
+def read_header(data: bytes, *, is_foreign: bool = False) -> tuple[Entry, ...]:
     """Return the entries of a safetensors header, checked for size, form, gaps and overlaps.
+
+    A foreign file may have metadata, which are passed over; an artifact has none.
 
     Raises:
         DuplicateNameError: if a name stands twice.
@@ -106,7 +108,8 @@ def read_header(data: bytes) -> tuple[Entry, ...]:
         raise FormatError("tensor header is not JSON", got=str(error)) from error
     if not isinstance(raw, dict):
         raise FormatError("tensor header", expected="an object", got=type(raw).__name__)
-    entries = tuple(_entry(name, item) for name, item in cast("dict[str, Json]", raw).items())
+    named = cast("dict[str, Json]", raw)
+    entries = tuple(_entry(name, item) for name, item in named.items() if not (is_foreign and name == _METADATA))
     end = 0
     for entry in sorted(entries, key=lambda each: each.begin):
         if entry.begin != end:

@@ -96,6 +96,27 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelKept:
+    """The newest model of an ended run, with its seal; `folder` holds its files and the metrics by round.
+
+    `chain` is the chain's id and the contract of the rounds, as "id:0x...". `metric` is the one that the run is watched
+    by. `note` is what has to stand with any figure of it; a try-out is no model to be registered.
+    """
+
+    run: str
+    experiment: str
+    round: int
+    model_cid: str
+    model_digest: str
+    round_hash: str
+    chain: str
+    metric: str
+    folder: str
+    note: str = ""
+    is_debug: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RunEnded:
     """The run is closed."""
 
@@ -112,6 +133,7 @@ Event: TypeAlias = (
     | ReceiptSigned
     | Evaluated
     | Notice
+    | ModelKept
     | RunEnded
 )
 Watcher: TypeAlias = Callable[[Event], None]

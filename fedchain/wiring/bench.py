@@ -6,7 +6,7 @@ was loaded here is what the sites of this process agree to train; a task that na
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,23 +15,32 @@ import torch
 from fedchain.adapters.datasets.heart import load_heart
 from fedchain.adapters.datasets.own import partitions_of
 from fedchain.adapters.datasets.partition import Partition
+from fedchain.adapters.model_files import read_model
 from fedchain.adapters.targets import load, own_code, sources_of
 from fedchain.adapters.training.losses import summed_loss
 from fedchain.adapters.training.models import build, initial
-from fedchain.adapters.training.modules import Maker, Makers, arguments_of, make
+from fedchain.adapters.training.modules import Maker, Makers, arguments_of, frozen_of, make
 from fedchain.adapters.training.trainer import OFF, check_private, single_threaded
-from fedchain.config import DataConfig, ExperimentConfig
+from fedchain.config import FLOWER, DataConfig, ExperimentConfig
+from fedchain.core.errors import InputError
 from fedchain.core.task import LocalTraining
+from fedchain.core.tensors import FloatTensors, TensorSchema
 from fedchain.workflow.planning import local_training
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """The partitions of a run, the models of one's own by target, and the own source files by path."""
+    """The partitions of a run, the models of one's own by target, and the own source files by path.
+
+    `initial` is the model that a run starts from where it is brought, and not made by the configuration; `score` gives
+    a round's metrics, from its number and its model, where they are not those of held-out rows.
+    """
 
     partitions: tuple[Partition, ...]
     makers: Makers = field(default_factory=dict[str, Maker])
     sources: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    initial: FloatTensors | None = None
+    score: Callable[[int, bytes], dict[str, dict[str, float]]] | None = None
 
     def training(self, config: ExperimentConfig) -> LocalTraining:
         """Return what every site is told to do."""
@@ -44,6 +53,11 @@ def open_bench(config: ExperimentConfig, folder: Path) -> Bench:
     Raises:
         InputError: if data or targets cannot be used.
     """
+    if config.model.name == FLOWER:
+        raise InputError(
+            "model.name flower is an app's own model and training", expected="a model that fedchain trains",
+            got=config.model.target, remedy="start the app; docs/from-flower.md shows how its rounds are recorded",
+        )  # fmt: skip
     made: list[object] = []
     makers: dict[str, Maker] = {}
     if config.model.target is not None:
@@ -69,6 +83,21 @@ def load_data(data: DataConfig, folder: Path) -> tuple[Partition, ...]:
     return partitions_of(data.target, made)
 
 
+def starting_model(config: ExperimentConfig, bench: Bench) -> FloatTensors:
+    """Return the model that a run begins with: the one that was brought, that of `model.initial`, or a fresh one.
+
+    Raises:
+        InputError: if the file is missing or holds another model.
+    """
+    if bench.initial is not None:
+        return bench.initial
+    training = bench.training(config)
+    fresh = initial(training.model, training.model_options, config.seed, bench.makers)
+    if config.model.initial is None:
+        return fresh
+    return read_model(Path(config.model.initial), TensorSchema.of(fresh), frozen_of(training.model_options))
+
+
 def check_model(training: LocalTraining, bench: Bench) -> None:
     """Try a model of one's own on a few rows, before any round and any charge.
 
@@ -76,7 +105,7 @@ def check_model(training: LocalTraining, bench: Bench) -> None:
         InputError: if it cannot be made, does not fit the rows or the task, or cannot be trained with privacy.
     """
     target = training.model_options.get("target")
-    if target is None:
+    if target is None or training.model == FLOWER:
         return
     if training.epsilon != OFF:
         check_private(make(training.model_options, bench.makers, training.seed))

@@ -6,8 +6,8 @@ done here for the report and labelled so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,15 +17,15 @@ from fedchain.adapters.keys import make_device, make_signer
 from fedchain.adapters.site_database import SiteDatabase
 from fedchain.adapters.system import SystemClock, SystemEntropy
 from fedchain.adapters.training.accounting import PrvAccountant
-from fedchain.adapters.training.evaluation import measures, predict
-from fedchain.adapters.training.modules import NO_MAKERS, Maker, Makers
-from fedchain.adapters.training.trainer import TorchTrainer
+from fedchain.adapters.training.evaluation import measures, scorer
+from fedchain.adapters.training.modules import NO_MAKERS, Makers
 from fedchain.core.digest import commitment
 from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.task import LocalTraining
 from fedchain.core.tensors import decode
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.ports.payloads import PayloadWriter
+from fedchain.ports.training import Trainer
 from fedchain.wiring.organisations import organisation_of
 from fedchain.workflow.enrolment import Applicant
 from fedchain.workflow.planning import Donation
@@ -53,12 +53,12 @@ def dataset_of(partition: Partition, state: SiteDatabase) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What every site of a home meets: the ledger, the aggregator, and the models of one's own that it may train."""
+    """What every site of a home meets: the ledger, the aggregator, and who trains on its partition."""
 
     home: Home
     identity: LedgerIdentity
     aggregator: bytes
-    makers: Makers = field(default_factory=dict[str, Maker])
+    trainer_of: Callable[[Partition], Trainer]
 
 
 def admit(partition: Partition, to: Admission, payloads: PayloadWriter) -> Hospital:
@@ -83,9 +83,7 @@ def admit(partition: Partition, to: Admission, payloads: PayloadWriter) -> Hospi
         domain=identity.rounds,
         federation=identity.federation,
         aggregator=to.aggregator,
-        dataset=SiteDataset(
-            dataset, partition.policy, partition.card.nominal_size, TorchTrainer(partition, makers=to.makers)
-        ),
+        dataset=SiteDataset(dataset, partition.policy, partition.card.nominal_size, to.trainer_of(partition)),
         device=device,
         state=state,
         accountant=PrvAccountant(),
@@ -116,7 +114,8 @@ def metrics_of(
     held = [each.partition for each in hospitals if len(each.partition.test_y)]
     if not held:
         return {}
-    outputs = [predict(training.model, training.model_options, tensors, each.test_x, makers) for each in held]
+    score = scorer(training.model, training.model_options, tensors, makers)
+    outputs = [score(each.test_x) for each in held]
     metrics = {
         each.name: _plain(measures(training.task, some, each.test_y), each.test_y)
         for each, some in zip(held, outputs, strict=True)

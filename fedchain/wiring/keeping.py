@@ -40,10 +40,11 @@ from fedchain.core.retention import (
 from fedchain.ports.journal import Entry
 from fedchain.ports.ledger import LinkEvent
 from fedchain.ports.models import VersionStatus
-from fedchain.ports.store import ArtifactStore
+from fedchain.ports.store import ArtifactStore, Replica
 from fedchain.wiring.confidential import open_artifacts
 from fedchain.wiring.models import read_models
 from fedchain.wiring.parties import read_ledger
+from fedchain.wiring.stores import LOCAL, replicas_of
 from fedchain.wiring.vault import read_vault
 from fedchain.workflow.keeping import (
     Anchors,
@@ -77,11 +78,16 @@ def collect(home: Path, *, is_dry: bool) -> Collected:
         marks.require_complete()
         terms = Terms(policy, _held(opened, links, policy, now), now)
         removed, kept = _removable(opened, marks, terms)
+        elsewhere = list(_expired_elsewhere(opened, marks, terms))
+        here = {each.cid for each in removed}
+        removed += tuple(each for each in dict.fromkeys(one for _, one in elsewhere) if each.cid not in here)
         if is_dry:
             return Collected(removed, kept, is_swept=False)
         if removed:
             note_removals(opened, Removals(REMOVALS_FORMAT, now, policy, removed))
         gone = tuple(each for each in removed if store.remove_older(Cid.parse(each.cid), _before(each.why, terms)))
+        for replica, each in elsewhere:
+            replica.store.remove(Cid.parse(each.cid))
         return Collected(gone, kept + len(removed) - len(gone), store.tidy())
 
 
@@ -253,6 +259,14 @@ def _removable(home: Home, marks: Marks, terms: Terms) -> tuple[tuple[Removal, .
         else:
             kept += 1
     return tuple(removable), kept
+
+
+def _expired_elsewhere(home: Home, marks: Marks, terms: Terms) -> Iterator[tuple[Replica, Removal]]:
+    """What nodes keep of what may go. What nobody here names is left alone there: it may be somebody else's."""
+    expired = [cid for cid in marks.of if marks.why_removed(cid, terms) is Why.EXPIRED]
+    for replica in replicas_of(home):
+        if replica.name != LOCAL:
+            yield from ((replica, Removal(cid.text, Why.EXPIRED, 0)) for cid in expired if replica.store.has(cid))
 
 
 def _before(why: Why, terms: Terms) -> int:

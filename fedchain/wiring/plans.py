@@ -19,8 +19,9 @@ from fedchain.core.privacy import NO_MECHANISM, SUBSAMPLED_GAUSSIAN, Release
 from fedchain.core.task import LocalTraining
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.ports.store import ArtifactStore
-from fedchain.wiring.bench import Bench, check_model, open_bench
+from fedchain.wiring.bench import Bench, check_model, open_bench, starting_model
 from fedchain.wiring.hospitals import Hospital, dataset_of, donations_of
+from fedchain.wiring.preflight import check
 from fedchain.workflow.planning import NewRun, Provenance, forecast, write_plan
 from fedchain.workflow.run_state import Planned
 from fedchain.workflow.site import check_grant
@@ -38,9 +39,11 @@ def plan(config: ExperimentConfig, home: Path) -> PlanSummary:
     bench = open_bench(config, Path.cwd())
     training = bench.training(config)
     check_model(training, bench)
+    check(config, bench)
     schema = models.schema(training.model, training.model_options, bench.makers)
     privacy = tuple(_forecast(training, each, Home(home)) for each in bench.partitions)
-    return PlanSummary(config.experiment, "0x" + config.digest().hex(), config.rounds, schema.parameters, privacy)
+    digest, is_debug = "0x" + config.digest().hex(), config.debug.mode == "on"
+    return PlanSummary(config.experiment, digest, config.rounds, schema.parameters, privacy, is_debug)
 
 
 def _forecast(training: LocalTraining, partition: Partition, home: Home) -> PrivacySummary:
@@ -94,7 +97,7 @@ def new_run(
 ) -> Planned:
     """Write the plan of a new run; return its first journal body."""
     salt, config, training = SystemEntropy().secret(32), new.config, new.training
-    initial = models.initial(training.model, training.model_options, config.seed, new.bench.makers)
+    initial = starting_model(config, new.bench)
     provenance = Provenance(code_digest(own=new.bench.sources), env_digest(), MODE, SystemClock().now())
     applicants = [each.applicant for each in hospitals]
     run = NewRun(config, identity, salt, applicants, training, initial, provenance, donations_of(hospitals))

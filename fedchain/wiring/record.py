@@ -8,6 +8,7 @@ from pathlib import Path
 from fedchain.adapters.erasure_files import ErasureFiles
 from fedchain.adapters.files import explained
 from fedchain.adapters.home import Home, open_home
+from fedchain.adapters.retention_files import read_retired
 from fedchain.adapters.threads import run_all_on
 from fedchain.adapters.training.accounting import PrvAccountant
 from fedchain.core import document
@@ -40,7 +41,9 @@ def audit(opened: Home, *, run: str | None, heads: Sequence[str], trust: Path | 
     with read_ledger(opened) as ledger, read_models(opened) as models:
         registry = None if models is None else models.registry
         store = open_artifacts(opened)
-        verifier = Verifier(ledger, store, PrvAccountant(), run_all_on(1), deletions, registry, ROLES)
+        verifier = Verifier(
+            ledger, store, PrvAccountant(), run_all_on(1), deletions, registry, ROLES, read_retired(opened)
+        )
         return verifier.audit(
             run=None if run is None else _bytes32("run", run),
             heads=[_bytes32("--head", head) for head in heads],

@@ -221,7 +221,10 @@ def _admin(home: Home, organisation: bytes) -> FileSigner:
 
 
 def _origin(sound: Sound, chosen: AuditedRound, registry: ModelRegistry, organisation: bytes) -> Origin:
-    """Return the version of a sealed round; its parent is the newest version of an earlier round of its run."""
+    """Return the version of a sealed round; its parent is the newest version of an earlier round of its run.
+
+    Without one, and where the run began with an imported model, that model's digest is its parent.
+    """
     link = chosen.chained.event.link
     earlier = {
         each.chained.round_hash: each.chained.event.link.round
@@ -234,13 +237,14 @@ def _origin(sound: Sound, chosen: AuditedRound, registry: ModelRegistry, organis
         for each in registry.versions()
         if each.version.round_hash in earlier
     )
+    imported = [Edge(chosen.run_manifest.initial_model.digest, EdgeKind.IMPORT)] if chosen.initial_file else []
     version = Version(
         organisation=organisation,
         model=link.model_digest,
         bundle=link.manifest_digest,
         round_hash=chosen.chained.round_hash,
         datasets_root=datasets_tree(behind).root,
-        parents=tuple(Edge(name, EdgeKind.ROUND) for _, name in parents[-1:]),
+        parents=tuple([Edge(name, EdgeKind.ROUND) for _, name in parents[-1:]] or imported),
     )
     known = next(
         (each.version for each in reversed(registry.versions()) if each.version.round_hash == version.round_hash), None

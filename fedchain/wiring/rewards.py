@@ -17,11 +17,12 @@ from fedchain.adapters.keys import key_path, read_device
 from fedchain.adapters.system import SystemClock
 from fedchain.adapters.threads import run_all_on
 from fedchain.config import RewardsConfig
-from fedchain.core.cid import Cid
-from fedchain.core.digest import hex32
+from fedchain.core import document
+from fedchain.core.cid import DAG_PB, RAW, Cid
+from fedchain.core.digest import ZERO, hex32
 from fedchain.core.errors import InputError, IntegrityError
 from fedchain.core.lineage import Lineage, Verdict
-from fedchain.core.rewards import RewardHistory
+from fedchain.core.rewards import RewardHistory, RewardReport, RoundRewards, reward_tree
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.ports.rewards import RewardVault
 from fedchain.ports.signer import Signer
@@ -35,7 +36,7 @@ from fedchain.workflow.audit_config import read_config
 from fedchain.workflow.audit_round import AuditedRound
 from fedchain.workflow.payments import Announce, Done, Order
 from fedchain.workflow.payout import Payout, Standing, Standings
-from fedchain.workflow.rewards import paid_rounds, paying_runs, rederive_rewards
+from fedchain.workflow.rewards import PaidRound, paid_rounds, paying_runs, rederive_rewards
 from fedchain.workflow.summary import AccountSummary, PendingSummary, RewardOverview
 
 _ADDRESS: Final = re.compile("0x[0-9a-fA-F]{40}")
@@ -50,6 +51,8 @@ class _Rederived:
     identity: LedgerIdentity
     history: RewardHistory
     agreed: RewardsConfig | None
+    settled: tuple[str, ...]
+    """Rounds that cannot be scored any more: what stands for each in the history."""
 
 
 def overview(home: Path, *, heads: Sequence[str], trust: Path | None) -> RewardOverview:
@@ -183,8 +186,35 @@ def _rederived(home: Home, heads: Sequence[str], trust: Path | None) -> _Rederiv
     audited = audit(home, run=None, heads=heads, trust=trust, scrub=False)
     store = open_artifacts(home)
     rounds = () if audited.lineage.verdict is Verdict.FINDINGS else audited.rounds
-    history = rederive_rewards(identity, paid_rounds(rounds), store, run_all_on(1))
-    return _Rederived(audited.lineage, identity, history, _agreed(rounds, store))
+    paid = list(paid_rounds(rounds))
+    settled = _settled(home) if any(each.is_gone for each in paid) else {}
+    history = rederive_rewards(identity, paid, store, run_all_on(1), settled)
+    gone = tuple(_words(each, each.round_hash in settled) for each in paid if each.is_gone)
+    return _Rederived(audited.lineage, identity, history, _agreed(rounds, store), gone)
+
+
+def _settled(home: Home) -> dict[bytes, RoundRewards]:
+    """Return the rounds of the report under the final root of the home's vault, by their hash."""
+    store = open_store(home)
+    with read_vault(home) as vault:
+        if vault is None or vault.root() == ZERO:
+            return {}
+        final, identity = (vault.root(), vault.total()), vault.identity()
+        for each in vault.proposals():
+            cid = next((one for codec in (RAW, DAG_PB) if store.has(one := Cid(codec, each.report))), None)
+            if (each.root, each.total) != final or cid is None:
+                continue
+            report = document.from_bytes(RewardReport, store.get(cid))
+            if reward_tree(identity.chain_id, identity.contract, report.balances).root == each.root:
+                return {one.round_hash: one for one in report.rounds}
+    return {}
+
+
+def _words(paid: PaidRound, is_settled: bool) -> str:
+    run, round_ = hex32(paid.run.run)[:10], paid.round
+    if is_settled:
+        return f"round {round_} of run {run} cannot be scored any more; it pays what the final root's report says"
+    return f"round {round_} of run {run} cannot be scored any more and no final root covers it: it pays nothing"
 
 
 def _agreed(rounds: Sequence[AuditedRound], store: ArtifactStore) -> RewardsConfig | None:
@@ -224,6 +254,7 @@ def _overview(found: _Rederived, standings: Standings, vault: str, names: dict[b
         if pending is None
         else PendingSummary(hex32(pending.root), pending.total, standings.pending_rounds, pending.claimable_at),
         faults=standings.faults,
+        settled=found.settled,
     )
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from fedchain.adapters.home import Home, open_home
 from fedchain.adapters.journal_file import read_journal
+from fedchain.adapters.round_metrics import RoundMetrics
 from fedchain.core import document
 from fedchain.core.cid import Cid
 from fedchain.core.errors import FedchainError
 from fedchain.core.manifest import RunManifest
 from fedchain.ports.store import ArtifactStore
 from fedchain.wiring.confidential import open_artifacts
+from fedchain.wiring.progress import metrics_path
 from fedchain.workflow.run_state import RunState
+from fedchain.workflow.stopping import models_by_round
 from fedchain.workflow.summarise import row_of
 from fedchain.workflow.summary import RunRow
 
@@ -41,4 +45,7 @@ def _row(home: Home, store: ArtifactStore, name: str) -> RunRow | None:
         config = store.get(Cid.parse(manifest.config.cid)).decode()
     except FedchainError as error:
         return RunRow(name, str(error), "damaged", 0, 0, "", "{}", 0)
-    return row_of(manifest, state, config)
+    row = row_of(manifest, state, config)
+    measured = RoundMetrics.read(metrics_path(home, name), models_by_round(state))
+    newest = max(measured.by_round, default=0)
+    return replace(row, metrics=measured.by_round.get(newest, {}), micro_epsilon=measured.spent.get(newest, {}))

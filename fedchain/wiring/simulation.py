@@ -21,18 +21,16 @@ from fedchain.adapters.home import Home, create_home, driven, enrolling, locked,
 from fedchain.adapters.identity import code_digest, env_digest
 from fedchain.adapters.journal_file import FileJournal, read_journal
 from fedchain.adapters.local_grid import LocalGrid
+from fedchain.adapters.round_metrics import RoundMetrics
 from fedchain.adapters.sweep_files import Slot
 from fedchain.adapters.system import SystemClock
 from fedchain.adapters.threads import run_all_on
 from fedchain.adapters.tracking import tracked, tracking_uri
 from fedchain.adapters.training.accounting import PrvAccountant
 from fedchain.adapters.training.models import build
-from fedchain.adapters.training.modules import Makers
 from fedchain.config import ExperimentConfig
 from fedchain.core.cid import Cid
-from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.task import LocalTraining
-from fedchain.core.tensors import decode
 from fedchain.ports.clock import Clock
 from fedchain.ports.cohort import Cohort
 from fedchain.ports.store import ArtifactStore
@@ -48,10 +46,13 @@ from fedchain.ports.watcher import (
     Watcher,
 )
 from fedchain.wiring.bench import Bench, check_model, open_bench
-from fedchain.wiring.confidential import open_artifacts, open_confidential
+from fedchain.wiring.confidential import Confidential, open_artifacts, open_confidential
 from fedchain.wiring.hospitals import Admission, Hospital, admit, metrics_of, names_of
-from fedchain.wiring.parties import Record, parties_of, written_ledger
+from fedchain.wiring.joint_training import Training, opened_training
+from fedchain.wiring.parties import Parties, Record, parties_of, written_ledger
 from fedchain.wiring.plans import MODE, NewSimulation, check_grants, new_run
+from fedchain.wiring.preflight import check, check_start
+from fedchain.wiring.progress import Progress, checkpoints_of, floats_of, kept, metrics_path, write_checkpoints
 from fedchain.wiring.stores import written_store
 from fedchain.wiring.trust import write_trust
 from fedchain.workflow.enrolment import enrol
@@ -62,8 +63,11 @@ from fedchain.workflow.rewards import rederive_rewards, rounds_of
 from fedchain.workflow.rounds import Instruments, RoundMachine, RunPlan
 from fedchain.workflow.run_state import Planned, RunState, entry_of
 from fedchain.workflow.site import Site
+from fedchain.workflow.stopping import ending_of, goal_of, models_by_round
 from fedchain.workflow.summarise import ledger_head, pins_of, privacy_of, rejections_of, rewards_of
 from fedchain.workflow.summary import RewardSummary, RunSummary
+
+TRY_OUT = "DEBUG: one small batch a client; the figures of this run say nothing about quality"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,9 @@ class Simulation:
     started: float
     record: Record
     bench: Bench
+    trained_by: Training
+    progress: Progress
+    watcher: Watcher
 
     @property
     def clock(self) -> Clock:
@@ -99,16 +106,18 @@ class Simulation:
 
     def drive(self, cohort: Cohort, _context: Context) -> None:
         """Run what is left of the run."""
-        state = RoundMachine(self.plan, self.instruments(cohort)).run()
+        trained = self.trained_by.cohort_of(cohort, [each.site for each in self.hospitals])
+        state = RoundMachine(self.plan, self.instruments(trained)).run()
         self.record.settle()
         reseal(self.record.ledger, state)
+        write_checkpoints(self.home, self.plan.manifest, state, self.progress)
+        self.watcher(kept(self.home, self.config, state, self.record.ledger.identity()))
 
     def model(self) -> nn.Module:
         """Return the newest global model as a module in float64, read back from the store."""
         reference = self._state().last_model or self.plan.manifest.initial_model
-        data = open_artifacts(self.home, "aggregator").get(Cid.parse(reference.cid))
         training = self.plan.manifest.training
-        tensors = FixedPoint().dequantise(decode(data))
+        tensors = floats_of(ModelSeries(open_artifacts(self.home, "aggregator")), reference.cid)
         return build(training.model, training.model_options, tensors, self.bench.makers).eval()
 
     def _state(self) -> RunState:
@@ -141,13 +150,17 @@ class Simulation:
             seconds=time.monotonic() - self.started,
             payload_encryption=self.plan.manifest.payload_encryption,
             trust_file=str(self.home.trust),
+            ending=ending_of(state, self.plan.manifest, self.config),
+            initial=self.config.model.initial or "",
+            is_debug=self.config.debug.mode == "on",
+            checkpoints=checkpoints_of(self.home, run.hex(), state, self.progress),
         )
 
     def _rewards(self, state: RunState, store: ArtifactStore, names: Mapping[bytes, str]) -> tuple[RewardSummary, ...]:
         run = self.plan.manifest
         if run.rewards is None:
             return ()
-        rounds = rounds_of(run, state)
+        rounds = rounds_of(run, state, store.has)
         report = rederive_rewards(self.record.ledger.identity(), rounds, store, run_all_on(1)).report()
         return rewards_of(report, run.rewards, names)
 
@@ -188,42 +201,32 @@ def prepared_as(wanted: Wanted, config: ExperimentConfig, home: Path, watcher: W
     bench = open_bench(config, Path.cwd()) if wanted.brought is None else wanted.brought
     training = bench.training(config)
     check_model(training, bench)
+    check(config, bench)
     opened = create_home(home)
     with ExitStack() as stack:
         # Whoever seals on a chain elsewhere takes over from all others with the same key.
         stack.enter_context(locked(opened) if config.ledger.name == "rpc" else shared(opened))
-        turn = stack.enter_context(ExitStack())
-        turn.enter_context(enrolling(opened))
-        parties = parties_of(opened)
-        record = stack.enter_context(written_ledger(opened, parties, config.ledger))
-        written_store(opened, config.store)  # from here on the home knows where artifacts are kept
-        confidential = open_confidential(opened, config.encryption)
-        store, identity = confidential.store, record.ledger.identity()
-        to = Admission(opened, identity, parties.aggregator.address, bench.makers)
-        hospitals = tuple(admit(each, to, confidential.writer_of(each.name)) for each in bench.partitions)
-        for each in hospitals:
-            stack.callback(each.database.close)
-        applicants = [each.applicant for each in hospitals]
-        enrol(record.ledger, record.registry, applicants, SystemClock().now())
-        turn.close()
+        floor = _floor(stack, opened, NewSimulation(config, training, bench))
+        parties, record, confidential, hospitals = floor.parties, floor.record, floor.confidential, floor.hospitals
+        store = confidential.store
         run = _wanted_run(wanted, opened, config, (store, bench))
         is_resumed = run is not None
         if run is None:
-            check_grants(training, hospitals)
-            planned = new_run(NewSimulation(config, training, bench), record.ledger.identity(), hospitals, store)
-            if wanted.slot is not None:
-                wanted.slot.note_run(planned.run.hex())
-            _begin(opened, planned)
-            run = planned.run
+            run = _new_run(wanted, opened, NewSimulation(config, training, bench), floor)
         journal = stack.enter_context(_journal(opened, run))
         state = RunState.replay(journal.entries())
         if state.planned is None:
             raise AssertionError("a journal starts with its plan")
         plan = read_plan(store, state.planned.manifest_cid, config.strategy.round_timeout_s)
-        scored = _Scored(store, training, hospitals, bench.makers)
+        check_start(config, bench, plan.manifest)
+        progress = _progress(opened, config, state, _Scored(store, training, hospitals, bench))
         is_tracked = wanted.slot is None  # whoever drives a sweep tracks all its jobs
-        watch = stack.enter_context(_watched(opened, scored, watcher, is_tracked=is_tracked))
+        watch = stack.enter_context(_watched(opened, hospitals, progress, watcher, is_tracked=is_tracked))
         watch(replace(_started(config, plan, state, hospitals), sweep=wanted.slot.sweep if wanted.slot else ""))
+        for line in _notices(config, floor.trained_by):
+            watch(Notice(line))
+        for round_, metrics in progress.catch_up(state, names_of(hospitals)):
+            watch(Evaluated(round_, metrics))
         yield Simulation(
             config,
             opened,
@@ -242,12 +245,61 @@ def prepared_as(wanted: Wanted, config: ExperimentConfig, home: Path, watcher: W
                 lambda state: write_trust(opened, record.ledger.identity(), pins_of(state)),
                 confidential.payloads,
                 snapshot_every=config.store.snapshot_every,
+                is_enough=progress.is_enough,
             ),
             is_resumed,
             started,
             record,
             bench,
+            floor.trained_by,
+            progress,
+            watch,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Floor:
+    """What every run of a home stands on: its parties, its record, who may read, how sites train, and the sites."""
+
+    parties: Parties
+    record: Record
+    confidential: Confidential
+    trained_by: Training
+    hospitals: tuple[Hospital, ...]
+
+
+def _floor(stack: ExitStack, home: Home, new: NewSimulation) -> _Floor:
+    """Open it and enrol the sites, one run after the other; `stack` closes it."""
+    config, bench = new.config, new.bench
+    with enrolling(home):
+        parties = parties_of(home)
+        record = stack.enter_context(written_ledger(home, parties, config.ledger))
+        written_store(home, config.store)  # from here on the home knows where artifacts are kept
+        confidential = open_confidential(home, config.encryption)
+        trained_by = stack.enter_context(opened_training(config, bench, new.training))
+        to = Admission(home, record.ledger.identity(), parties.aggregator.address, trained_by.trainer_of)
+        hospitals = tuple(admit(each, to, confidential.writer_of(each.name)) for each in bench.partitions)
+        for each in hospitals:
+            stack.callback(each.database.close)
+        enrol(record.ledger, record.registry, [each.applicant for each in hospitals], SystemClock().now())
+    return _Floor(parties, record, confidential, trained_by, hospitals)
+
+
+def _new_run(wanted: Wanted, home: Home, new: NewSimulation, floor: _Floor) -> bytes:
+    """Plan a run, and let its journal begin."""
+    check_grants(new.training, floor.hospitals)
+    planned = new_run(new, floor.record.ledger.identity(), floor.hospitals, floor.confidential.store)
+    if wanted.slot is not None:
+        wanted.slot.note_run(planned.run.hex())
+    _begin(home, planned)
+    return planned.run
+
+
+def _notices(config: ExperimentConfig, trained_by: Training) -> Iterator[str]:
+    if trained_by.why:
+        yield f"each site trains by itself, since the engine does not take the model: {trained_by.why}"
+    if config.debug.mode == "on":
+        yield TRY_OUT
 
 
 def _wanted_run(
@@ -306,14 +358,28 @@ class _Scored:
     store: ArtifactStore
     training: LocalTraining
     hospitals: tuple[Hospital, ...]
-    makers: Makers
+    bench: Bench
+
+    def metrics(self, round_: int, model: bytes) -> dict[str, dict[str, float]]:
+        """Return a round's metrics."""
+        if self.bench.score is not None:
+            return self.bench.score(round_, model)
+        return metrics_of(model, self.training, self.hospitals, self.bench.makers)
+
+
+def _progress(home: Home, config: ExperimentConfig, state: RunState, scored: _Scored) -> Progress:
+    run = "" if state.planned is None else state.planned.run.hex()
+    metrics = RoundMetrics.read(metrics_path(home, run), models_by_round(state))
+    return Progress(goal_of(config), metrics, ModelSeries(scored.store), scored.metrics)
 
 
 @contextmanager
-def _watched(home: Home, scored: _Scored, watcher: Watcher, *, is_tracked: bool) -> Iterator[Watcher]:
+def _watched(
+    home: Home, hospitals: tuple[Hospital, ...], progress: Progress, watcher: Watcher, *, is_tracked: bool
+) -> Iterator[Watcher]:
     """Give a watcher that names hospitals, evaluates each new model, and feeds both the display and the tracker."""
-    names = {address.hex(): name for address, name in names_of(scored.hospitals).items()}
-    uri, models = tracking_uri(home.mlflow, os.environ), ModelSeries(scored.store)
+    names = {address.hex(): name for address, name in names_of(hospitals).items()}
+    uri = tracking_uri(home.mlflow, os.environ)
     with ExitStack() as stack:
         watchers = [watcher]
         if is_tracked:
@@ -321,11 +387,12 @@ def _watched(home: Home, scored: _Scored, watcher: Watcher, *, is_tracked: bool)
 
         def watch(event: Event) -> None:
             named = _named(event, names)
+            if isinstance(named, UpdateAdmitted):
+                progress.spent[named.client] = named.run_micro_epsilon
             for each in watchers:
                 each(named)
             if isinstance(event, RoundEnded) and not event.abort_reason:
-                model = models.get(Cid.parse(event.model_cid))
-                watch(Evaluated(event.round, metrics_of(model, scored.training, scored.hospitals, scored.makers)))
+                watch(Evaluated(event.round, progress.take(event.round, event.model_cid)))
 
         yield watch
 

@@ -24,6 +24,10 @@ STATEMENTS: dict[str, tuple[ClaimLevel, str]] = {
         ClaimLevel.ANCHORED,
         "payloads that were erased, with receipts signed by their sites: their signed commitments are on the ledger",
     ),
+    "retired payload": (
+        ClaimLevel.ANCHORED,
+        "payloads and refused replies whose retention ended, as this home says: their commitments are on the ledger",
+    ),
     "unopened record": (
         ClaimLevel.ANCHORED,
         "links whose manifest this verifier has no key for: only their place in the chain was checked",
@@ -70,7 +74,7 @@ class Fault(Exception):  # noqa: N818 - not an error of the program: the record 
         self.got = got
 
 
-UNOPENED = frozenset({"unopened model", "unopened payload", "erased payload", "unopened record"})
+UNOPENED = frozenset({"unopened model", "unopened payload", "erased payload", "retired payload", "unopened record"})
 """Claims that stand for what could not be opened: with one of them a lineage is anchored at most."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -61,12 +61,15 @@ class AuditedUpdate:
 
 @dataclass(frozen=True, slots=True)
 class AuditedRound:
-    """A link with its manifest and its updates."""
+    """A link with its manifest and its updates; `initial_file` is where its run says that its first model came from."""
 
     chained: ChainedLink
     manifest: RoundManifest
     run_manifest: RunManifest
     updates: tuple[AuditedUpdate, ...]
+    is_gone: bool
+    """Whether some of its payloads were erased, or retired, so that nobody can open them any more."""
+    initial_file: str = ""
 
 
 @dataclass(slots=True)
@@ -78,13 +81,16 @@ class RoundAuditor:
     report: Report
     run_all: RunAll
     deletions: Sequence[SignedDeletion] = ()
+    retired: Set[str] = frozenset()
     named: set[str] = field(default_factory=set[str])
     _models: dict[bytes, bytes] = field(default_factory=dict[bytes, bytes])
     _states: dict[bytes, ArtifactRef | None] = field(default_factory=dict[bytes, ArtifactRef | None])
     _plans: dict[bytes, str] = field(default_factory=dict[bytes, str])
     _runs: dict[str, RunManifest] = field(default_factory=dict[str, RunManifest])
     _timeouts: dict[str, int] = field(default_factory=dict[str, int])
+    _initial_files: dict[str, str] = field(default_factory=dict[str, str])
     _policies: dict[str, DataPolicy] = field(default_factory=dict[str, DataPolicy])
+    _gone: set[bytes] = field(default_factory=set[bytes])
     _stored_models: ModelSeries = field(init=False)
 
     def __post_init__(self) -> None:
@@ -114,7 +120,9 @@ class RoundAuditor:
             return None
         finally:
             self._models[link.run] = link.model_digest
-        return AuditedRound(chained, manifest, run_manifest, updates)
+        initial_file = self._initial_files[manifest.run_manifest]
+        is_gone = chained.round_hash in self._gone
+        return AuditedRound(chained, manifest, run_manifest, updates, is_gone, initial_file)
 
     # -- documents --------------------------------------------------------------------------------------------------
 
@@ -169,6 +177,7 @@ class RoundAuditor:
             same("configuration", member.policy.digest, policy.digest())
             self._policies[member.policy.cid] = policy
         self._runs[cid], self._timeouts[cid] = run, config.strategy.round_timeout_s
+        self._initial_files[cid] = config.model.initial or ""
         self.report.holds("configuration")
 
     # -- updates ----------------------------------------------------------------------------------------------------
@@ -243,6 +252,9 @@ class RoundAuditor:
         for each in manifest.rejected:
             if each.reason not in set(Reason):
                 raise Fault("rejection", "a documented reason code", each.reason)
+            if self._is_retired(each.evidence_cid):
+                self.report.holds("retired payload")
+                continue
             try:
                 self._get(each.evidence_cid, "rejection")
             except LockedArtifactError:  # it is there, and only the evidence itself cannot be read
@@ -295,16 +307,21 @@ class RoundAuditor:
 
     def _opened(self, chained: ChainedLink, run: RunManifest, update: AcceptedUpdate) -> IntTensors | None:
         """Return an update's tensors; None, and what stands for it, where this verifier cannot read them."""
-        is_erased = False
+        is_erased, is_retired = False, self._is_retired(update.payload_cid)
         if not self.store.has(Cid.parse(update.payload_cid)):
             is_erased = self._is_erased(update, chained)
-        if not is_erased:
+        if not (is_erased or is_retired):
             try:
                 return self._payload(run, update)
             except LockedArtifactError:
                 is_erased = self._is_erased(update, chained)
-        self.report.holds("erased payload" if is_erased else "unopened payload")
+        if is_erased or is_retired:
+            self._gone.add(chained.round_hash)
+        self.report.holds("erased payload" if is_erased else "retired payload" if is_retired else "unopened payload")
         return None
+
+    def _is_retired(self, cid: str) -> bool:
+        return cid in self.retired and not self.store.has(Cid.parse(cid))
 
     def _is_erased(self, update: AcceptedUpdate, chained: ChainedLink) -> bool:
         deletions = Deletions(self.identity, self.deletions)

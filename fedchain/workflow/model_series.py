@@ -16,7 +16,7 @@ from fedchain.core.manifest import ArtifactRef
 from fedchain.core.tensors import model_digest
 from fedchain.ports.store import ArtifactStore
 
-SMALLEST: Final = 1 << 16
+SMALLEST: Final = 1 << 14
 """Models of fewer bytes are kept whole: there is nothing to be saved."""
 _WORTH_IT: Final = 0.9
 _REMEMBERED: Final = 2

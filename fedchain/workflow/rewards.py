@@ -7,8 +7,8 @@ digest only the lightest counts, in the model that is scored, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from fedchain.core.aggregation import ExactSum, ModelOutOfRangeError, RunAll
 from fedchain.core.cid import Cid
@@ -47,6 +47,8 @@ class PaidRound:
     round_hash: bytes
     base_model_cid: str
     updates: tuple[PaidUpdate, ...]
+    is_gone: bool
+    """Whether payloads of it were erased or retired, so that nobody can score it any more."""
 
 
 def paid_rounds(rounds: Sequence[AuditedRound]) -> Iterator[PaidRound]:
@@ -58,34 +60,51 @@ def paid_rounds(rounds: Sequence[AuditedRound]) -> Iterator[PaidRound]:
                 PaidUpdate(one.signer, one.update.header.message.weight, one.update.payload_cid) for one in each.updates
             )
             base = each.manifest.base_model.cid
-            yield PaidRound(each.run_manifest, terms, link.round, each.chained.round_hash, base, updates)
+            yield PaidRound(each.run_manifest, terms, link.round, each.chained.round_hash, base, updates, each.is_gone)
 
 
-def rounds_of(run: RunManifest, state: RunState) -> Iterator[PaidRound]:
-    """Yield the sealed rounds of one run as its own journal has them: the run's word, nothing is audited."""
+def rounds_of(run: RunManifest, state: RunState, has: Callable[[Cid], bool]) -> Iterator[PaidRound]:
+    """Yield the sealed rounds of one run as its own journal has them: the run's word, nothing is audited.
+
+    `has` tells what is stored still.
+    """
     base = run.initial_model
     for number, decided in sorted(state.decided.items()):
         if run.rewards is not None and decided.link.kind is LinkKind.SEALED and number in state.sealed:
             updates = tuple(
                 PaidUpdate(one.signer, one.header.message.weight, one.payload_cid) for one in decided.accepted
             )
-            yield PaidRound(run, run.rewards, number, state.sealed[number].round_hash, base.cid, updates)
+            is_gone = not all(has(Cid.parse(each.payload_cid)) for each in updates)
+            yield PaidRound(run, run.rewards, number, state.sealed[number].round_hash, base.cid, updates, is_gone)
         base = decided.model
 
 
 def rederive_rewards(
-    identity: LedgerIdentity, rounds: Iterable[PaidRound], store: ArtifactStore, run_all: RunAll
+    identity: LedgerIdentity,
+    rounds: Iterable[PaidRound],
+    store: ArtifactStore,
+    run_all: RunAll,
+    settled: Mapping[Digest, RoundRewards] | None = None,
 ) -> RewardHistory:
     """Return what rounds paid, in the order given.
 
     A history that others are to agree with takes all rounds that were audited without a finding, in ledger order.
+    Rounds whose payloads are gone pay what `settled` says of their round hash, else nothing: these are the rounds of
+    the report under the vault's final root, which anyone could recompute before it became final.
 
     Raises:
-        IntegrityError: if a run's donated rows are not those that its manifest commits to.
+        IntegrityError: if a run's donated rows are not those that its manifest commits to, or what is settled is
+            not about the round.
         MissingArtifactError: if the store lacks a payload, a model or donated rows.
     """
     scorer, earned = _Scorer(store, ModelSeries(store), run_all, {}), dict[bytes, int]()
-    paid = tuple(_rewards(each, scorer.scores(each), earned) for each in rounds)
+    known = settled or {}
+    paid = tuple(
+        _taken_over(each, known[each.round_hash], earned) if each.is_gone
+        else _rewards(each, scorer.scores(each), earned)
+        for each in rounds
+        if not each.is_gone or each.round_hash in known
+    )  # fmt: skip
     return RewardHistory(identity.chain_id, identity.rounds_contract, identity.federation, STATISTIC, paid)
 
 
@@ -220,6 +239,24 @@ def _rewards(paid: PaidRound, scores: _Scores, earned: dict[bytes, int]) -> Roun
         value=scores.value,
         shares=tuple(shares),
     )
+
+
+def _taken_over(paid: PaidRound, settled: RoundRewards, earned: dict[bytes, int]) -> RoundRewards:
+    """Return what a round paid by a report, and add it to what each client has earned."""
+    about = (paid.run.run, paid.round, paid.terms.validation.digest, paid.terms.pool_per_round)
+    if (settled.run, settled.round, settled.validation, settled.pool) != about:
+        raise IntegrityError(f"the final report on round {paid.round}", expected=about, got="another round")
+    clients, pays_ = [each.client for each in paid.updates], [each.pay for each in settled.shares]
+    if sorted(clients) != [each.client for each in settled.shares] or min(pays_) < 0 or sum(pays_) > settled.pool:
+        raise IntegrityError(
+            f"the final report on round {paid.round}", expected=f"{len(clients)} clients, {settled.pool} in all",
+            got=f"{len(pays_)} clients, {sum(pays_)} in all",
+        )  # fmt: skip
+    shares: list[Share] = []
+    for each in settled.shares:
+        earned[each.client] = earned.get(each.client, 0) + each.pay
+        shares.append(Share(each.client, each.score, each.pay, earned[each.client]))
+    return replace(settled, shares=tuple(shares))
 
 
 def paying_runs(rounds: Sequence[AuditedRound]) -> Iterator[tuple[RunManifest, RewardTerms]]:

@@ -58,13 +58,17 @@ MAX_REJECTIONS = 16
 """Refused replies that are recorded per signer and round; an honest client has one for each late reply."""
 
 
+def _never(_state: RunState) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Instruments:
     """The ports that a round machine works with.
 
     `run_all` spreads the aggregation over threads; `keep_receipts` hands the state on whenever receipts came in, and
     before the run is finished, so that a crash leaves no finished run without its pins. Every `snapshot_every`-th model
-    is stored whole.
+    is stored whole. `is_enough` ends a run before its last round; of one state it always says the same.
     """
 
     store: ArtifactStore
@@ -79,6 +83,7 @@ class Instruments:
     keep_receipts: Callable[[RunState], None]
     payloads: PayloadReader
     snapshot_every: int = 1
+    is_enough: Callable[[RunState], bool] = _never
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +128,7 @@ class RoundMachine:
         with Sealer(self._with.ledger, self.state, self._note) as sealer:
             for number in sorted(self.state.decided):
                 sealer.submit(number)
-            while not self.state.is_closed and self.state.rounds_sealed < self._manifest.rounds:
+            while self._wants_more():
                 decided = self._round()
                 sealer.submit(decided.link.round)
                 self._raise_if_stuck(decided)
@@ -135,6 +140,11 @@ class RoundMachine:
             self._note(Finished(self._run))
         self._with.watcher(RunEnded(self._run.hex()))
         return self.state
+
+    def _wants_more(self) -> bool:
+        if self.state.is_closed or self.state.rounds_sealed >= self._manifest.rounds:
+            return False
+        return self.state.opened is not None or not self._with.is_enough(self.state)
 
     def _collect_receipts(self) -> None:
         self._receipts.collect()

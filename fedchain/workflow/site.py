@@ -7,13 +7,14 @@ died before its release let nothing out; trained again with fresh noise, it reus
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from fedchain.core import document
-from fedchain.core.cid import cid_of
+from fedchain.core.cid import cid_of, codec_of
 from fedchain.core.eip712 import Domain, signing_digest
 from fedchain.core.encryption import KeyContext
 from fedchain.core.envelope import Envelope
@@ -86,12 +87,23 @@ class Site:
         if earlier is not None:
             signed = _unpack(earlier)
             return replace(signed, keys=self.payloads.keys_of(signed.payload))
-        base = FixedPoint(task.fraction_bits, task.width).dequantise(decode(model))
+        base = _base_of(model, FixedPoint(task.fraction_bits, task.width))
         charge = self._charge(task, key)
-        update = self._train(task, base, charge.release)
+        update = self.dataset.trainer.train(base, self._local(task, charge.release))
         signed = self._sign(task, charge, update)
         self.state.release(key, _pack(signed))
         return signed
+
+    def prepare(self, task: Task, model: bytes) -> LocalRound | None:
+        """Check a task and charge for it durably, so that `contribute` finds the charge; return what it will train.
+
+        None means that the attempt's update was released already. Raises what `contribute` raises for the task.
+        """
+        self._check(task, model)
+        key = ChargeKey(task.run, task.round, task.attempt)
+        if self.state.released(key) is not None:
+            return None
+        return self._local(task, self._charge(task, key).release)
 
     def accept_promise(self, signed: SignedPromise) -> None:
         """Keep the aggregator's inclusion promise, after checking that it is the aggregator's and about this site.
@@ -105,7 +117,7 @@ class Site:
         if signer != self.aggregator:
             raise IntegrityError("inclusion promise", expected=f"0x{self.aggregator.hex()}", got=f"0x{signer.hex()}")
         update = self._released(promise.run, promise.round, signed.attempt)
-        leaf = leaf_of(self.domain, update.header, self.device.address, cid_of(update.payload).codec)
+        leaf = leaf_of(self.domain, update.header, self.device.address, codec_of(len(update.payload)))
         if (promise.federation, promise.leaf) != (self.federation, leaf):
             raise IntegrityError(
                 f"promise for round {promise.round}", expected=f"the leaf 0x{leaf.hex()}", got=f"0x{promise.leaf.hex()}"
@@ -141,7 +153,7 @@ class Site:
             )
         if self.clock.now() > task.deadline:
             raise InputError("task is past its deadline", expected=f"before {task.deadline}", got=self.clock.now())
-        digest = model_digest(model)
+        digest = _digest_of(model)
         if digest != task.base_model:
             raise InputError("base model", expected=f"digest {task.base_model.hex()}", got=digest.hex())
         check_training(task.training)
@@ -194,9 +206,8 @@ class Site:
         spent = self.accountant.spent(merged(releases), policy.delta_e12 / 1e12)
         return micro_epsilon(spent.epsilon), spent.accountant
 
-    def _train(self, task: Task, base: FloatTensors, release: Release) -> FloatTensors:
-        local = LocalRound(task.training, release, task.round, self.dataset.nominal_size)
-        return self.dataset.trainer.train(base, local)
+    def _local(self, task: Task, release: Release) -> LocalRound:
+        return LocalRound(task.training, release, task.round, self.dataset.nominal_size)
 
     def _sign(self, task: Task, charge: Charge, update: FloatTensors) -> SignedUpdate:
         encoding = FixedPoint(task.fraction_bits, task.width)
@@ -271,6 +282,19 @@ class Site:
         if released is None:
             raise IntegrityError(f"{self.name} released no update for round {round_}")
         return _unpack(released)
+
+
+@functools.lru_cache(maxsize=1)  # the sites of a simulation all get the same bytes, and get them twice
+def _digest_of(model: bytes) -> bytes:
+    return model_digest(model)
+
+
+@functools.lru_cache(maxsize=1)
+def _base_of(model: bytes, encoding: FixedPoint) -> FloatTensors:
+    base = encoding.dequantise(decode(model))
+    for each in base.values():
+        each.flags.writeable = False
+    return base
 
 
 def check_training(training: LocalTraining) -> None:

@@ -11,8 +11,10 @@ from fedchain.core.rejection import Reason
 from fedchain.core.rewards import RewardReport
 from fedchain.core.trust import SIMULATED, TRUST_FORMAT, Pin, TrustFile
 from fedchain.ports.ledger import LedgerIdentity
+from fedchain.workflow.audit_config import read_config
 from fedchain.workflow.gate import NOBODY
 from fedchain.workflow.run_state import Accepted, RunState
+from fedchain.workflow.stopping import ending_of
 from fedchain.workflow.summary import PrivacySummary, RejectionSummary, RewardSummary, RunRow
 
 
@@ -101,16 +103,19 @@ def trust_file(identity: LedgerIdentity, pins: Sequence[Pin]) -> TrustFile:
 
 def row_of(manifest: RunManifest, state: RunState, config: str) -> RunRow:
     """Return a run's row in the list of runs."""
-    last = state.last_model
+    last = state.last_model or manifest.initial_model
+    is_short = state.is_closed and state.rounds_sealed < manifest.rounds
     return RunRow(
         run=manifest.run.hex(),
         experiment=manifest.experiment,
         state="finished" if state.is_finished else "unfinished",
         rounds_ended=state.rounds_ended,
         rounds=manifest.rounds,
-        model_cid=manifest.initial_model.cid if last is None else last.cid,
+        model_cid=last.cid,
         config=config,
         created_at=manifest.created_at,
+        ending=ending_of(state, manifest, read_config(config.encode())) if is_short else "",
+        model_digest="0x" + last.digest.hex(),
     )
 
 

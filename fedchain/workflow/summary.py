@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fedchain.core.lineage import Lineage, Taint
 from fedchain.core.rewards import RewardHistory
@@ -46,8 +46,22 @@ class RewardSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckpointSummary:
+    """A model that is kept as a file: "last" or "best"; `value` is its metric over all test rows, if that is known."""
+
+    name: str
+    path: str
+    round: int
+    metric: str
+    value: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class RunSummary:
-    """The outcome of a run. Ids and digests are 0x-hex, CIDs text; metrics by client and "overall"."""
+    """The outcome of a run. Ids and digests are 0x-hex, CIDs text; metrics by client and "overall".
+
+    `ending` says why it has fewer rounds than were wanted, `initial` from which file it started; else they are "".
+    """
 
     run: str
     federation: str
@@ -64,6 +78,10 @@ class RunSummary:
     seconds: float
     payload_encryption: str
     trust_file: str
+    ending: str = ""
+    initial: str = ""
+    is_debug: bool = False
+    checkpoints: tuple[CheckpointSummary, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +93,7 @@ class PlanSummary:
     rounds: int
     parameters: int
     privacy: tuple[PrivacySummary, ...]
+    is_debug: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +118,10 @@ class SweepSiteSummary:
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One run of a home: `state` is "finished", "unfinished" or "damaged"."""
+    """One run of a home: `state` is "finished", "unfinished" or "damaged".
+
+    `ending` says why it was ended early; what it measured (`metrics`, of the newest model) is the home's own word.
+    """
 
     run: str
     experiment: str
@@ -109,6 +131,10 @@ class RunRow:
     model_cid: str
     config: str
     created_at: int
+    ending: str = ""
+    model_digest: str = ""
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
+    micro_epsilon: dict[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +163,7 @@ class RewardOverview:
     """The rewards of a federation as re-derived; `vault` is empty before the first proposal.
 
     `rounds` paying rounds are on the ledger, `final_rounds` of them under the root that pays. `faults` are roots and
-    payments of the vault that the record does not give.
+    payments of the vault that the record does not give; `settled` tells of rounds whose payloads are gone.
     """
 
     lineage: Lineage
@@ -149,6 +175,7 @@ class RewardOverview:
     final_rounds: int
     pending: PendingSummary | None
     faults: tuple[str, ...]
+    settled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

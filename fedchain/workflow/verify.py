@@ -7,7 +7,7 @@ ledger can rebuild it as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from fedchain.core.aggregation import RunAll
@@ -52,6 +52,8 @@ class Verifier:
     models: ModelRegistry | None = None
     roles: Mapping[int, str] = field(default_factory=dict[int, str])
     """The registry of models, where there is one, and what its roles are called."""
+    retired: Set[str] = frozenset()
+    """CIDs of payloads and refused replies whose retention has ended, as the home says whose store is read."""
 
     def verify(
         self,
@@ -86,7 +88,7 @@ class Verifier:
         if trust is not None:
             for pinned_run, round_ in audit_trust(links, trust, report).items():
                 pinned[pinned_run] = max(round_, pinned.get(pinned_run, 0))
-        auditor = RoundAuditor(identity, self.store, report, self.run_all, self.deletions)
+        auditor = RoundAuditor(identity, self.store, report, self.run_all, self.deletions, self.retired)
         audited = [auditor.audit(each) for each in links if run in (None, each.event.link.run)]
         rounds = [each for each in audited if each is not None]
         if run is not None and not audited and not report.findings:
@@ -177,4 +179,5 @@ def _round(audited: AuditedRound, taints: tuple[Taint, ...]) -> LineageRound:
         rejections=tuple(f"{each.reason}: {Reason(each.reason).words}" for each in manifest.rejected),
         donated=() if terms is None else tuple(DonatedRows(each.client.hex(), each.rows) for each in terms.donors),
         taints=taints,
+        initial_file=audited.initial_file,
     )

@@ -158,7 +158,7 @@ def test_streams_of_any_length_take_the_memory_of_a_few_chunks(store: EmbeddedSt
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 6 * CHUNK_BYTES
+    assert peak < 12 * CHUNK_BYTES
 
 
 def test_what_gets_its_name_is_on_the_disk_and_the_name_is_too(

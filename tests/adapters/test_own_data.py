@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,18 @@ def test_a_data_function_gives_partitions_of_one_shape() -> None:
     with pytest.raises(InputError, match="rows of client south: expected the shape 3 of north, got 2"):
         partitions_of("mine:load", [north, make_partition("south", ROWS[:, :2], LABELS, POLICY)])
     assert partitions_of("mine:load", [north]) == (north,)
+
+
+def test_a_partition_made_by_hand_is_checked_like_any_other() -> None:
+    north = make_partition("north", ROWS, LABELS, POLICY)
+    spoilt = north.train_x.copy()
+    spoilt[2, 0] = np.nan
+    with pytest.raises(
+        InputError, match=r"rows of client north: expected finite numbers, .* the first is 2; drop such"
+    ):
+        partitions_of("mine:load", [replace(north, train_x=spoilt)])
+    with pytest.raises(InputError, match=r"client north has no rows: expected at least one .*; leave it out"):
+        partitions_of("mine:load", [replace(north, train_x=north.train_x[:0], train_y=north.train_y[:0])])
 
 
 PARTITIONERS = st.one_of(

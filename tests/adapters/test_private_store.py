@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tempfile
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from fedchain.adapters import cipher
 from fedchain.adapters.cipher import Opener, wrapped_keys
+from fedchain.adapters.embedded_store import EmbeddedStore
 from fedchain.adapters.keyring import KeyRing
 from fedchain.adapters.private_store import PrivateStore, Readers, Writing
 from fedchain.core.cid import CHUNK_BYTES, cid_of
@@ -74,6 +76,23 @@ def test_equal_contents_are_one_artifact_and_heal_it(world: World) -> None:
         world.writer.get(cid)
     assert world.writer.put(WORDS) == cid
     assert world.reader.get(cid) == WORDS
+
+
+def test_a_stream_of_any_length_takes_the_memory_of_a_few_chunks(world: World, tmp_path: Path) -> None:
+    writer = replace(world.writer, inner=EmbeddedStore(tmp_path / "store"))
+    tracemalloc.start()
+    try:
+        cid = writer.put_stream(bytes([number]) * CHUNK_BYTES for number in range(80))
+        assert sum(len(chunk) for chunk in writer.chunks(cid)) == 80 * CHUNK_BYTES
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 24 * CHUNK_BYTES
+
+
+def test_a_stream_and_its_bytes_are_one_artifact(world: World) -> None:
+    content = WORDS * (3 * CHUNK_BYTES // len(WORDS))
+    assert world.writer.put_stream([content[:100], content[100:]]) == world.writer.put(content)
 
 
 def test_no_two_artifacts_share_a_key(world: World) -> None:

@@ -7,14 +7,18 @@ import sqlite3
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from fedchain.adapters.model_files import Checkpoint, write_model
+from fedchain.adapters.round_metrics import RoundMetrics
 from fedchain.adapters.tracking import from_line, to_line, tracked, tracking_uri
 from fedchain.core.errors import FormatError
 from fedchain.core.messages import UNBOUNDED
 from fedchain.ports.watcher import (
     Evaluated,
     Event,
+    ModelKept,
     ReceiptSigned,
     ReplyRejected,
     RoundEnded,
@@ -37,6 +41,7 @@ EVENTS: list[Event] = [
     RoundSealed(1, "0xaa", "0xbb"),
     ReceiptSigned(1, "a"),
     Evaluated(1, {"a": {"auroc": 0.5}, "overall": {"auroc": 0.25}}),
+    ModelKept(RUN, "heart", 1, "bafy", "12", "aa", "1:0x02", "auroc", "runs/ab12"),
     RunEnded(RUN),
 ]
 
@@ -139,3 +144,59 @@ def test_a_tracking_server_that_cannot_be_used_costs_one_warning_and_not_the_run
     assert warnings == [f"MLflow tracking failed, the run is not affected: see {folder}/tracking.log"]
     assert "nonsense" in (folder / "tracking.log").read_text()
     assert sorted(each.name for each in folder.iterdir()) == ["tracking.lock", "tracking.log"]
+
+
+def kept(folder: Path) -> ModelKept:
+    """What a run of one round left behind."""
+    run = folder / "runs" / RUN
+    (run / "checkpoints").mkdir(parents=True)
+    write_model(run / "checkpoints" / "last.safetensors", {"w": np.zeros(1)}, Checkpoint(f"0x{RUN}", 1, "bafy1", "0x1"))
+    RoundMetrics(run / "metrics.jsonl").add(1, "bafy1", {"overall": {"auroc": 0.75}}, {"a": 1_500_000, "b": UNBOUNDED})
+    return ModelKept(RUN, "heart", 1, "bafy1", "12", "aa", "1337:0x02", "auroc", str(run))
+
+
+@pytest.mark.slow
+def test_an_ended_runs_pictures_files_and_model_are_in_mlflow_once(tmp_path: Path) -> None:
+    folder, warnings = tmp_path / "mlflow", list[str]()
+    event = kept(tmp_path)
+    for _ in range(2):  # a command that was killed at its very end is repeated
+        with tracked(folder, tracking_uri(folder, {}), warnings.append) as watch:
+            for each in [STARTED, *round_of(1), RunEnded(RUN), event]:
+                watch(each)
+    assert warnings == []
+    files = {str(each.relative_to(folder / "artifacts")).split("/", 2)[2] for each in folder.rglob("artifacts/*/*/*/*")}
+    assert files == {"model/last.safetensors", "plots/metrics.svg", "plots/privacy.svg"}
+    database = sqlite3.connect(folder / "mlflow.db")
+    ((run,),) = database.execute("select run_uuid from runs")
+    versions = database.execute("select name, version, source from model_versions").fetchall()
+    tags = dict(database.execute("select key, value from model_version_tags"))
+    database.close()
+    assert versions == [("heart", 1, f"runs:/{run}/model")]
+    assert tags == {
+        "fedchain.run": RUN,
+        "fedchain.round": "1",
+        "fedchain.model_cid": "bafy1",
+        "fedchain.model_digest": "12",
+        "fedchain.round_hash": "aa",
+        "fedchain.chain": "1337:0x02",
+        "fedchain.epsilon.a": "1.5",
+        "fedchain.epsilon.b": "unbounded",
+    }
+
+
+@pytest.mark.slow
+def test_a_registry_that_is_not_there_costs_one_line_and_neither_metrics_nor_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "nonsense://")
+    folder, warnings = tmp_path / "mlflow", list[str]()
+    with tracked(folder, tracking_uri(folder, {}), warnings.append) as watch:
+        for each in [STARTED, *round_of(1), RunEnded(RUN), kept(tmp_path)]:
+            watch(each)
+    log = folder / "tracking.log"
+    assert warnings == [f"MLflow did not take the run's files or its model, the run is not affected: see {log}"]
+    assert "nonsense" in log.read_text()
+    database = sqlite3.connect(folder / "mlflow.db")
+    assert database.execute("select status from runs").fetchall() == [("FINISHED",)]
+    assert database.execute("select count(*) from metrics where key = 'auroc/overall'").fetchone() == (1,)
+    database.close()

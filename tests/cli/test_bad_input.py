@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fedchain.adapters.home import HOME_FORMAT, create_home, locked
+from fedchain.adapters.model_files import encoded
 from fedchain.cli.exits import Exit
 from fedchain.cli.main import main
 
@@ -107,4 +109,53 @@ def test_a_configuration_that_is_wrong_makes_no_home(tmp_path: Path, capsys: pyt
 def test_a_dry_run_makes_no_home(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--dry-run", "--home", str(tmp_path / "home")]) == Exit.DONE
     assert "nothing was run or spent" in capsys.readouterr().out
+    assert not (tmp_path / "home").exists()
+
+
+BARE_WEIGHTS = {"output.bias": np.zeros(1), "output.weight": np.zeros((1, 13))}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["device=cuda"], "device=cuda: expected a GPU that torch can use, got none"),
+        (["model.initial=none.safetensors"], "none.safetensors"),
+        (["model.initial=text.safetensors"], "text.safetensors is no safetensors file"),
+        (
+            ["model.initial=logistic.safetensors", "model=mlp", "model.hidden=4"],
+            "logistic.safetensors has no tensor hidden1.bias: it holds another model",
+        ),
+        (
+            ["model.initial=wide.safetensors"],
+            "tensor output.weight is another model's: expected shape (1, 13), got (1, 9)",
+        ),
+        (
+            ["model.initial=large.safetensors"],
+            "tensor output.bias does not fit fixed point: expected finite values below",
+        ),
+        (
+            ["checkpoint.metric=mae"],
+            "checkpoint.metric: expected auroc or auprc or accuracy for model.task=binary, got mae",
+        ),
+    ],
+    ids=lambda each: each[0] if isinstance(each, list) else "",
+)
+def test_a_device_a_first_model_or_a_metric_that_cannot_be_used_makes_no_home(
+    overrides: list[str],
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("text.safetensors").write_text("weights")
+    for name, changed in (
+        ("logistic", BARE_WEIGHTS),
+        ("wide", BARE_WEIGHTS | {"output.weight": np.zeros((1, 9))}),
+        ("large", BARE_WEIGHTS | {"output.bias": np.array([128.0])}),
+    ):
+        Path(f"{name}.safetensors").write_bytes(encoded(changed, {}))
+    assert main(["run", *overrides, "rewards=off", "--home", str(tmp_path / "home")]) == Exit.INPUT
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
     assert not (tmp_path / "home").exists()

@@ -79,7 +79,7 @@ def test_an_unknown_choice_comes_with_the_choices(override: str, message: str) -
         ("data.directory={a: 1}", 'data.directory: expected text, got {"a": 1}'),
         ("data.split=''", 'data.split: expected text that is not empty, got ""'),
         ("simulation.shuffle_replies=yes", 'simulation.shuffle_replies: expected a whole number, got "yes"'),
-        ("model.name=cnn", "model.name: expected 'custom', 'logistic' or 'mlp', got \"cnn\""),
+        ("model.name=cnn", "model.name: expected 'custom', 'flower', 'logistic' or 'mlp', got \"cnn\""),
     ],
 )
 def test_a_wrong_type_is_named_with_the_right_one(override: str, message: str) -> None:

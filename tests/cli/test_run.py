@@ -13,7 +13,7 @@ from fedchain.cli.run import RunOptions, dry_run, run
 from fedchain.config import ExperimentConfig
 from fedchain.core.errors import PolicyError
 from fedchain.ports.watcher import RoundOpened, RunEnded, RunStarted, Watcher
-from fedchain.workflow.summary import PlanSummary, RunSummary
+from fedchain.workflow.summary import CheckpointSummary, PlanSummary, RunSummary
 from tests.cli import samples
 from tests.cli.samples import HOSTILE, PRIVACY, RUN, SUMMARY, screen
 
@@ -62,6 +62,39 @@ def test_a_run_that_pays_shows_what_was_earned_and_that_donated_rows_lie_in_plai
     run(OPTIONS, shown, Simulation())
     assert re.search(r"cleveland +3000001 +20", out.getvalue())
     assert "Donated rows leave their hospital" in out.getvalue()
+
+
+def test_a_try_out_an_early_end_a_first_model_and_the_checkpoints_are_told() -> None:
+    best = CheckpointSummary("best", "runs/ab/best.safetensors", 3, "auroc", 0.8765)
+    told = replace(
+        SUMMARY,
+        is_debug=True,
+        ending="stopped early after round 5: no better auroc for 2 rounds",
+        initial="start.safetensors",
+        checkpoints=(best,),
+    )
+    text = report(told)
+    for line in (
+        "DEBUG: a try-out",
+        "Stopped early after round 5: no better auroc for 2 rounds",
+        "Initial model imported from start.safetensors",
+        "Best model, round 3, auroc 0.876: runs/ab/best.safetensors",
+        "Best by test rows, which only a simulation has",
+    ):
+        assert line in text
+    found = document(told)
+    assert (found["debug"], found["ending"], found["initial_model"]) == (True, told.ending, told.initial)
+    assert found["checkpoints"] == {
+        "best": {"file": "runs/ab/best.safetensors", "round": 3, "metric": "auroc", "value": 0.8765}
+    }
+    plain = report(SUMMARY)
+    assert not re.search("DEBUG|topped early|imported|Best", plain)
+
+
+def test_a_plan_of_a_try_out_says_so() -> None:
+    shown, out, _ = screen()
+    dry_run(OPTIONS, shown, lambda *_: replace(samples.PLAN, is_debug=True))
+    assert "DEBUG: a try-out" in out.getvalue()
 
 
 def test_a_run_without_rewards_says_so() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from fedchain.cli.exits import Exit
 from fedchain.cli.runs import full_run_id, show_diff, show_runs
 from fedchain.core.errors import InputError
+from fedchain.core.messages import UNBOUNDED
 from fedchain.workflow.summary import RunRow
 from tests.cli.samples import CID, HOSTILE, OTHER_RUN, RUN, row, screen
 
@@ -70,6 +73,32 @@ def test_two_runs_are_compared_key_by_key() -> None:
     assert "privacy.epsilon" in text
     assert "rounds_ended" in text
     assert "seed" not in text
+
+
+def test_metrics_epsilon_and_the_models_digest_are_compared() -> None:
+    a = row(
+        RUN,
+        model_digest="0x12",
+        metrics={"overall": {"auroc": 0.8765432109, "rows": 9.0}},
+        micro_epsilon={"north": 1_500_000, "east": UNBOUNDED},
+    )
+    b = replace(a, run=OTHER_RUN, model_digest="0x34", metrics={"overall": {"auroc": 0.9, "rows": 9.0}})
+    b = replace(b, micro_epsilon={"north": 2_000_000, "east": UNBOUNDED}, ending="stopped early after round 5: enough")
+    found = json.loads(compared("ab", "cd", a, b, as_json=True))["results"]
+    assert found == {
+        "ending": {"a": "", "b": "stopped early after round 5: enough"},
+        "model_digest": {"a": "0x12", "b": "0x34"},
+        "metrics.overall.auroc": {"a": 0.8765432109, "b": 0.9},
+        "epsilon.north": {"a": 1.5, "b": 2.0},
+    }
+    text = compared("ab", "cd", a, b)
+    assert re.search(r"metrics.overall.auroc +0.876543 +0.9\b", text)
+    assert "Metrics are of the newest model on test rows (simulation)" in text
+
+
+def test_a_run_that_ended_early_says_why_below_the_list() -> None:
+    text = listed(row(ending="stopped early after round 3: no better auroc for 2 rounds", rounds_ended=3))
+    assert "0xabab..abab: stopped early after round 3: no better auroc for 2 rounds" in text
 
 
 def test_equal_runs_have_no_difference() -> None:

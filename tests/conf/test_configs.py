@@ -18,7 +18,8 @@ FILES = sorted(CONF.glob("*/*.yaml"))
 
 def test_the_groups_are_the_documented_ones() -> None:
     assert sorted(CHOICES) == [
-        "data", "encryption", "experiment", "ledger", "model", "privacy", "rewards", "simulation", "store", "strategy",
+        "data", "debug", "encryption", "experiment", "ledger", "model", "privacy", "rewards", "simulation", "store",
+        "strategy",
     ]  # fmt: skip
     assert CHOICES["privacy"] == ["dp", "off"]
     assert {"heart", "heart_mlp"} <= set(CHOICES["experiment"])
@@ -114,3 +115,17 @@ def test_the_command_line_wins_over_the_experiment() -> None:
 
 def test_a_whole_number_is_a_real_one_with_the_same_digest() -> None:
     assert compose(["privacy.epsilon=8"]).digest() == compose(["privacy.epsilon=8.0"]).digest()
+
+
+def test_a_try_out_is_one_round_of_one_small_batch_whatever_the_experiment_wants() -> None:
+    for experiment in ("heart", "ai4i"):
+        config = compose([f"experiment={experiment}", "debug=on"])
+        assert (config.debug.mode, config.rounds, config.strategy.updates, config.strategy.batch_size) == (
+            "on",
+            1,
+            1,
+            8,
+        )
+        assert config.privacy.epsilon == 1.0
+    assert compose(["debug=on", "rounds=3"]).rounds == 3
+    assert compose(["experiment=heart"]).debug.mode == "off"

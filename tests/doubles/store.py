@@ -20,7 +20,7 @@ class MemoryStore:
         return cid
 
     def put_stream(self, parts: Iterable[BytesLike]) -> Cid:
-        return self.put(b"".join(cut(parts)))
+        return self.put(b"".join(bytes(chunk) for chunk in cut(parts)))
 
     def get(self, cid: Cid) -> bytes:
         if cid not in self.artifacts:

@@ -7,7 +7,7 @@ left, as a process is started again over its files.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, TypeAlias
 
@@ -141,7 +141,7 @@ class Member:
 class Federation:
     """Everybody, and one planned run. `cohort` answers with all sites until a test says otherwise.
 
-    `pins` is what a trust file would hold of this run.
+    `pins` is what a trust file would hold of this run. It ends early once `is_enough`.
     """
 
     setup: Setup
@@ -155,6 +155,7 @@ class Federation:
     cohort: DirectCohort
     events: list[Event] = field(default_factory=list[Event])
     pins: tuple[Pin, ...] = ()
+    is_enough: Callable[[RunState], bool] = lambda _: False
 
     @property
     def ledger(self) -> MemoryLedger:
@@ -177,6 +178,7 @@ class Federation:
             self.setup.threads,
             self._keep,
             PlainReader(store),
+            is_enough=self.is_enough,
         )
         return RoundMachine(self.plan, instruments)
 

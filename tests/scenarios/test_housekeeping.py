@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -16,9 +17,10 @@ from fedchain.adapters.embedded_store import EmbeddedStore
 from fedchain.adapters.home import locked, open_home
 from fedchain.adapters.store_files import stored
 from fedchain.cli.main import main
+from fedchain.config import StoreConfig, StoreNodesConfig
 from fedchain.core.cid import Cid
 from fedchain.core.errors import InputError, IntegrityError
-from fedchain.core.lineage import Verdict
+from fedchain.core.lineage import Lineage, Verdict
 from fedchain.core.releases import Decision
 from fedchain.core.retention import HoldReason, Why
 from fedchain.ports.ledger import LinkEvent
@@ -26,7 +28,9 @@ from fedchain.ports.watcher import Event, RoundEnded
 from fedchain.wiring.keeping import collect, hold, holds, release, scrub
 from fedchain.wiring.parties import read_ledger
 from fedchain.wiring.releases import register, vote
+from fedchain.wiring.stores import written_store
 from tests.adapters.store_files import file_of
+from tests.doubles.kubo_server import kubo_server
 from tests.scenarios.genuine import SMALL, Genuine, check, run_quietly
 from tests.scenarios.test_models_are_released import say_nothing
 
@@ -137,12 +141,45 @@ def test_payloads_end_by_policy_but_not_what_is_held(copied: Genuine) -> None:
     release(home, second, HoldReason.AUDIT)
     removed = collect(home, is_dry=False).removed
     assert {each.why for each in removed} == {Why.EXPIRED}
-    lineage = check(home, trusted=True)
-    runs = {each.run for each in lineage.findings}
-    assert (runs, {each.claim for each in lineage.findings}) == ({second}, {"payload"})
+    assert retired(check(home, trusted=True)) == (Verdict.ANCHORED, len(removed))
     assert [each for each in scrub(home) if each.is_fault] == [], "what the policy ended is not missing"
     states = {each.run: each.events[-1].is_held for each in holds(home)}
     assert states == {first: True, second: False}
+
+
+def test_what_is_gone_without_a_note_is_missing_and_not_retired(copied: Genuine) -> None:
+    home = copied.home
+    grow_old(home)
+    set_policy(home, PAYLOADS_END)
+    assert collect(home, is_dry=False).removed
+    shutil.rmtree(home / "removals")
+    lineage = check(home, trusted=True)
+    assert lineage.verdict is Verdict.FINDINGS
+    assert {each.claim for each in lineage.findings} == {"payload"}
+
+
+def test_what_ended_goes_from_nodes_too_and_what_nobody_here_names_stays_there(copied: Genuine) -> None:
+    home = copied.home
+    grow_old(home)
+    with kubo_server() as server:
+        nodes = StoreNodesConfig((server.address,), (), keep_local=True, quorum=1, timeout_s=5)
+        written_store(open_home(home), StoreConfig("kubo", nodes=nodes))
+        for each in stored(home / "store"):
+            server.store().put(EmbeddedStore(home / "store").get(each.cid))
+        others = server.store().put(b"of another home").text
+        before = {each.text for each in server.store().cids()}
+        set_policy(home, PAYLOADS_END)
+        removed = {each.cid for each in collect(home, is_dry=False).removed}
+        assert {each.text for each in server.store().cids()} == before - removed
+        assert others not in removed
+        assert retired(check(home, trusted=True)) == (Verdict.ANCHORED, len(removed))
+        server.store().put(EmbeddedStore(copied.home / "store").get(first_manifest(home)))
+        assert collect(home, is_dry=False).removed == ()
+
+
+def retired(lineage: Lineage) -> tuple[Verdict, int]:
+    """The verdict, and how many payloads an audit calls retired."""
+    return lineage.verdict, sum(each.instances for each in lineage.claims if each.name == "retired payload")
 
 
 def test_scrub_tells_what_the_record_needs_a_damaged_artifact_for(copied: Genuine) -> None:

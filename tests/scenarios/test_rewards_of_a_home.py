@@ -12,7 +12,9 @@ from fedchain.adapters.home import Home
 from fedchain.config import RewardsConfig
 from fedchain.core.errors import InputError, IntegrityError, PolicyError
 from fedchain.core.lineage import Verdict
+from fedchain.wiring.erasure import erase
 from fedchain.wiring.rewards import claim, dispute, finalize, overview, propose
+from fedchain.workflow.erasing import EraseRequest
 from fedchain.workflow.payments import Claim, Order
 from tests.scenarios.genuine import SMALL, run_quietly
 
@@ -94,6 +96,26 @@ def test_a_second_run_adds_to_the_balances_and_wants_the_same_vault(tmp_path: Pa
     run_quietly(replace(PAID, rewards=replace(PAID.rewards, dispute_window_s=7)), tmp_path)
     with pytest.raises(InputError, match="paid by one vault"):
         propose(tmp_path, say_nothing)
+
+
+def test_an_erased_round_pays_what_was_final_and_else_nothing(tmp_path: Path) -> None:
+    run = run_quietly(PAID, tmp_path).hex()
+    propose(tmp_path, say_nothing)
+    make_final(tmp_path)
+    earned, _, _ = total(tmp_path)
+    erase(tmp_path, EraseRequest(run, (1,), (), 0))
+    found = overview(tmp_path, heads=(), trust=Home(tmp_path).trust)
+    assert (found.lineage.verdict, found.faults) == (Verdict.ANCHORED, ())
+    assert total(tmp_path) == (earned, earned, 0)
+    (words,) = found.settled
+    assert "pays what the final root's report says" in words
+    claim(tmp_path, say_nothing, None)
+    assert total(tmp_path) == (earned, 0, earned)
+    other = run_quietly(replace(PAID, seed=2), tmp_path).hex()
+    more, _, _ = total(tmp_path)
+    erase(tmp_path, EraseRequest(other, (1, 2), (), 0))
+    assert total(tmp_path) == (earned, 0, earned) < (more, 0, 0)
+    assert sum("pays nothing" in each for each in overview(tmp_path, heads=(), trust=None).settled) == 2
 
 
 def test_a_home_without_rewards_has_nothing_to_propose(tmp_path: Path) -> None:

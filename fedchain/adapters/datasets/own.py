@@ -130,7 +130,8 @@ def partitions_of(target: str, made: object) -> tuple[Partition, ...]:
     """Return what a data function gave, checked as a whole.
 
     Raises:
-        InputError: if it is no sequence of partitions, or two have one name or other shapes.
+        InputError: if it is no sequence of partitions, two have one name or other shapes, or one has no rows or a value
+            that is no finite number.
     """
     parts = tuple(made) if isinstance(made, Sequence) else ()
     if not parts or not all(isinstance(each, Partition) for each in parts):
@@ -141,6 +142,8 @@ def partitions_of(target: str, made: object) -> tuple[Partition, ...]:
     names = [each.name for each in parts]
     if len(set(names)) < len(names):
         raise InputError(f"data of {target}", expected="one partition a client", got=f"names {', '.join(names)[:200]}")
+    for each in parts:  # a partition may have been made by hand
+        _check_rows(each.name, each.train_x, each.train_y)
     odd = next((each for each in parts if each.inputs != parts[0].inputs), None)
     if odd is not None:
         raise InputError(
@@ -156,6 +159,11 @@ def checked(name: str, rows: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Floa
         InputError: if there are none, they do not match, or one is not finite.
     """
     x, y = _floats(f"rows of client {name}", rows), _floats(f"labels of client {name}", labels)
+    _check_rows(name, x, y)
+    return x, y
+
+
+def _check_rows(name: str, x: Floats, y: Floats) -> None:
     if len(x) == 0:
         raise InputError(
             f"client {name} has no rows", expected="at least one to train on", got=0,
@@ -170,7 +178,6 @@ def checked(name: str, rows: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Floa
         if bad.size:
             got = f"{bad.size} with NaN or infinity, the first is {int(bad[0])}"
             raise InputError(f"{what}s of client {name}", expected="finite numbers", got=got, remedy=_DROP)
-    return x, y
 
 
 def _floats(what: str, values: npt.ArrayLike) -> Floats:

@@ -8,7 +8,7 @@ times the recall gained there (Davis and Goadrich, ICML 2006). Where a class is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -47,10 +47,25 @@ def predict(
     Raises:
         InputError: if the tensors are not the model's.
     """
+    return scorer(model, options, tensors, makers)(rows)
+
+
+def scorer(
+    model: str, options: Mapping[str, str], tensors: FloatTensors, makers: Makers = NO_MAKERS
+) -> Callable[[Floats], Scores]:
+    """Return `predict` of one model, which is built once.
+
+    Raises:
+        InputError: if the tensors are not the model's.
+    """
     module = build(model, options, tensors, makers).eval()
-    with torch.no_grad():
-        outputs: Scores = module(torch.from_numpy(rows).double()).numpy()
-    return outputs
+
+    def score(rows: Floats) -> Scores:
+        with torch.no_grad():
+            outputs: Scores = module(torch.from_numpy(rows).double()).numpy()
+        return outputs
+
+    return score
 
 
 def measures(task: str, outputs: Scores, labels: Floats) -> dict[str, float]:

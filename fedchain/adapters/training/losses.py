@@ -5,27 +5,32 @@ from __future__ import annotations
 from enum import StrEnum
 
 import torch
-from torch import nn
 from torch.nn import functional
 
 from fedchain.core.errors import InputError
 
 
 class Loss(StrEnum):
-    """What a record's outputs are compared with its label by."""
+    """What a record's outputs are compared with its label by; the values are the tasks' names."""
 
     BINARY = "binary"
-    """Cross entropy of one logit (records,) against labels (records,) in {0, 1}."""
+    """Cross entropy of one logit, (records,) or (records, 1), against labels (records,) in {0, 1}."""
 
-    CLASSES = "classes"
+    CLASSES = "multiclass"
     """Cross entropy of logits (records, classes) against labels (records,), whole numbers from 0."""
+
+    SQUARES = "regression"
+    """The square of what one number, (records,) or (records, 1), is off by."""
 
 
 def per_record(loss: Loss, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return each record's loss, (records,)."""
+    if loss is Loss.CLASSES:
+        return functional.cross_entropy(outputs, labels.long(), reduction="none")
+    numbers = outputs.reshape(labels.shape)
     if loss is Loss.BINARY:
-        return nn.functional.binary_cross_entropy_with_logits(outputs, labels, reduction="none")
-    return nn.functional.cross_entropy(outputs, labels.long(), reduction="none")
+        return functional.binary_cross_entropy_with_logits(numbers, labels, reduction="none")
+    return functional.mse_loss(numbers, labels, reduction="none")
 
 
 def slope(loss: Loss, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -33,11 +38,13 @@ def slope(loss: Loss, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tenso
 
     Args:
         loss: which loss.
-        logits: (clients, records, outputs), one output for `BINARY`.
+        logits: (clients, records, outputs), one output but for `CLASSES`.
         labels: (clients, records).
     """
     if loss is Loss.BINARY:
         return torch.sigmoid(logits).sub_(labels.unsqueeze(2))
+    if loss is Loss.SQUARES:
+        return (logits - labels.unsqueeze(2)).mul_(2.0)
     chosen = labels.long().unsqueeze(2)
     return torch.softmax(logits, 2).scatter_add_(2, chosen, torch.full_like(chosen, -1, dtype=logits.dtype))
 
@@ -54,7 +61,7 @@ def summed_loss(task: str, outputs: torch.Tensor, labels: torch.Tensor) -> torch
         InputError: if the outputs have another shape, or a label is no class.
     """
     if task == "multiclass":
-        return functional.cross_entropy(outputs, _classes(outputs, labels), reduction="sum")
+        return functional.cross_entropy(outputs, classes_of(outputs, labels), reduction="sum")
     numbers = one_a_row(outputs, len(labels))
     if task == "binary":
         return functional.binary_cross_entropy_with_logits(numbers, labels, reduction="sum")
@@ -75,7 +82,12 @@ def one_a_row(outputs: torch.Tensor, rows: int) -> torch.Tensor:
     return outputs.reshape(rows)
 
 
-def _classes(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def classes_of(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return labels as the numbers of classes.
+
+    Raises:
+        InputError: if the outputs have another shape than (n, classes), or a label is none of the classes.
+    """
     if outputs.ndim != 2 or len(outputs) != len(labels):
         raise InputError(
             "the model's output", expected=f"one logit a class, ({len(labels)}, classes)", got=tuple(outputs.shape)

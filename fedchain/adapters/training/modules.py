@@ -74,7 +74,7 @@ def exchanged(module: nn.Module, frozen: frozenset[str] = frozenset()) -> FloatT
         )  # fmt: skip
     if not state:
         raise InputError("the model", expected="parameters to train", got="none")
-    return {name: each.detach().double().numpy().copy() for name, each in state.items()}
+    return {name: each.detach().cpu().double().numpy().copy() for name, each in state.items()}
 
 
 def frozen_of(options: Mapping[str, str]) -> frozenset[str]:

@@ -29,6 +29,7 @@ from torch import nn
 
 from fedchain.adapters.datasets.partition import Partition
 from fedchain.adapters.training.clipping import clipped_sum
+from fedchain.adapters.training.device import CPU
 from fedchain.adapters.training.losses import summed_loss
 from fedchain.adapters.training.models import build, tensors_of
 from fedchain.adapters.training.modules import Maker, Makers, seeded
@@ -51,12 +52,14 @@ _CHUNK: Final = 1 << 22
 class TorchTrainer:
     """Trains on one partition. `secret` is os.urandom; only tests put another in its place.
 
-    `makers` are the models of one's own that this site agreed to train.
+    `makers` are the models of one's own that this site agreed to train. On another `device` than the CPU secrets are
+    drawn on the CPU all the same, and moved.
     """
 
     partition: Partition
     secret: Secret = os.urandom
     makers: Makers = field(default_factory=dict[str, Maker])
+    device: str = CPU
 
     def train(self, base: FloatTensors, local: LocalRound) -> FloatTensors:
         """Return the update (trained minus base), float64 by tensor name.
@@ -70,7 +73,7 @@ class TorchTrainer:
         inputs = training.model_options.get("inputs")
         if inputs != self.partition.inputs:
             raise InputError("model.inputs", expected=f"{self.partition.inputs} features", got=inputs)
-        module = build(training.model, training.model_options, base, self.makers)
+        module = build(training.model, training.model_options, base, self.makers).to(self.device)
         with single_threaded(), seeded(f"{training.seed}/{local.round}/{self.partition.card.name}"):
             if local.release.is_protected:
                 stream = SecretStream(self.secret)
@@ -124,8 +127,7 @@ def train_plainly(module: nn.Module, partition: Partition, local: LocalRound) ->
     """Run SGD over shuffled batches; the order is a function of seed, round and dataset."""
     training = local.training
     rate = positive("strategy.learning_rate", training.learning_rate)
-    rows = torch.from_numpy(partition.train_x).double()
-    labels = torch.from_numpy(partition.train_y).double()
+    rows, labels = _records(partition, module)
     parameters = trained_of(module)
     pull, taken = _Pull.of(training, parameters), 0
     for order in batch_orders(training, local.round, partition):
@@ -148,8 +150,7 @@ def train_privately(module: nn.Module, partition: Partition, local: LocalRound, 
     training, release = local.training, local.release
     rate = positive("strategy.learning_rate", training.learning_rate)
     bound = positive("privacy.max_grad_norm", training.max_grad_norm)
-    rows = torch.from_numpy(partition.train_x).double()
-    labels = torch.from_numpy(partition.train_y).double()
+    rows, labels = _records(partition, module)
     expected_batch = local.nominal_size / release.batches_per_epoch
     per_record = GradSampleModule(module, loss_reduction="sum")
     parameters = trained_of(module)
@@ -159,6 +160,13 @@ def train_privately(module: nn.Module, partition: Partition, local: LocalRound, 
         sums = _sum_of_clipped(per_record, (rows[sample], labels[sample]), training.task, bound)
         noisy = [_with_noise(each, release.noise_multiplier * bound, stream) for each in sums]
         _step(parameters, pull.added([each / expected_batch for each in noisy]), rate)
+
+
+def _records(partition: Partition, module: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return rows and labels in float64, where the module is."""
+    device = next((each.device for each in module.parameters()), torch.device(CPU))
+    rows, labels = torch.from_numpy(partition.train_x), torch.from_numpy(partition.train_y)
+    return rows.double().to(device), labels.double().to(device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +255,7 @@ def _gradients(per_record: GradSampleModule) -> list[torch.Tensor]:
 
 
 def _with_noise(sum_: torch.Tensor, deviation: float, stream: SecretStream) -> torch.Tensor:
-    return sum_ + deviation * stream.normals(sum_.numel()).reshape(sum_.shape)
+    return sum_ + deviation * stream.normals(sum_.numel()).reshape(sum_.shape).to(sum_.device)
 
 
 def _step(parameters: list[nn.Parameter], gradients: Sequence[torch.Tensor], rate: float) -> None:

@@ -5,16 +5,20 @@ A padded place points to the client's first row and weighs nothing, so it moves 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from fedchain.adapters.training.engine.recipe import Job
+from fedchain.adapters.training.engine.recipe import Job, Part
 from fedchain.adapters.training.secret_stream import SecretStream
 from fedchain.adapters.training.shuffling import shuffles
+
+_NONE: Final = np.zeros(0, np.intp)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,9 +29,16 @@ class Batch:
     y: torch.Tensor
     weights: torch.Tensor
 
+    def stepping(self) -> torch.Tensor:
+        """Return 1 for each client that has rows in this batch and 0 for the others, (clients,)."""
+        return self.weights.any(1).to(self.weights.dtype)
+
 
 def shuffled(job: Job) -> Iterator[Batch]:
     """Yield plain SGD's batches in the loop's order; the weights of a batch sum to one, or to zero if it is empty."""
+    if job.recipe.updates:
+        yield from _counted(job)
+        return
     size = job.recipe.batch_size
     counts = np.array([job.rows.count(part.client) for part in job.parts])
     steps = -(-int(counts.max(initial=0)) // size)
@@ -47,6 +58,16 @@ def shuffled(job: Job) -> Iterator[Batch]:
             yield _batch(job, index[:, step * size : step * size + width], weights)
 
 
+def own_batches(job: Job, part: Part) -> Iterator[npt.NDArray[np.intp]]:
+    """Return one client's batches of plain SGD, each as numbers of its rows, in the order in which its trainer goes."""
+    recipe, count = job.recipe, job.rows.count(part.client)
+    in_epoch = max(1, -(-count // recipe.batch_size))
+    steps = recipe.updates or recipe.epochs * in_epoch
+    orders = shuffles(part.order, count, -(-steps // in_epoch))
+    starts = range(0, count, recipe.batch_size)
+    return itertools.islice((order[at : at + recipe.batch_size] for order in orders for at in starts), steps)
+
+
 def sampled(job: Job, streams: list[SecretStream]) -> Iterator[Batch]:
     """Yield DP-SGD's Poisson samples, each client's from its own stream; weights are 1 and 0 (padding).
 
@@ -57,14 +78,26 @@ def sampled(job: Job, streams: list[SecretStream]) -> Iterator[Batch]:
         for stream, part in zip(streams, job.parts, strict=True)
     ]
     for step in range(max(part.steps for part in job.parts)):
-        samples = [np.flatnonzero(each[step]) if step < len(each) else np.zeros(0, np.intp) for each in taken]
-        lengths = np.array([len(each) for each in samples])
-        width = int(lengths.max())
-        inside = np.arange(width) < lengths[:, None]
-        index = np.zeros((len(samples), width), np.intp)
-        index[inside] = np.concatenate(samples)
-        index += starts_of(job)
-        yield _batch(job, index, inside)
+        samples = [np.flatnonzero(each[step]) if step < len(each) else _NONE for each in taken]
+        yield _batch(job, *_padded(job, samples))
+
+
+def _counted(job: Job) -> Iterator[Batch]:
+    """Yield `updates` batches of every client, whose epochs end each at a step of its own."""
+    taken = [own_batches(job, part) for part in job.parts]
+    for _ in range(job.recipe.updates):
+        index, inside = _padded(job, [next(each, _NONE) for each in taken])
+        yield _batch(job, index, inside / np.maximum(inside.sum(1, keepdims=True), 1))
+
+
+def _padded(job: Job, chosen: Sequence[npt.NDArray[np.intp]]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+    """Return rows of each client as numbers of the job's rows, (clients, width), and which of them are no padding."""
+    lengths = np.array([len(each) for each in chosen])
+    inside = np.arange(int(lengths.max())) < lengths[:, None]
+    index = np.zeros(inside.shape, np.intp)
+    index[inside] = np.concatenate(chosen)
+    index += starts_of(job)
+    return index, inside
 
 
 def starts_of(job: Job) -> npt.NDArray[np.intp]:

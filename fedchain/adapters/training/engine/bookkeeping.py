@@ -16,10 +16,11 @@ import torch
 from torch import nn
 
 from fedchain.adapters.training.clipping import clip_factors, rounding_of
-from fedchain.adapters.training.engine.loop import read
+from fedchain.adapters.training.engine.loop import pull_back, read
 from fedchain.adapters.training.engine.noise import StepNoise, private_rates
 from fedchain.adapters.training.engine.recipe import Job, load, sizes
 from fedchain.adapters.training.losses import Loss, per_record
+from fedchain.adapters.training.modules import seeded
 from fedchain.adapters.training.secret_stream import SecretStream
 
 Kept: TypeAlias = nn.Linear | nn.Conv1d | nn.Conv2d
@@ -32,6 +33,17 @@ def keeps_books(module: nn.Module) -> bool:
     mine = {id(parameter) for layer in kept(module) for parameter in layer.parameters()}
     all_parameters = [id(parameter) for parameter in module.parameters()]
     return set(all_parameters) == mine and sum(len(list(layer.parameters())) for layer in kept(module)) == len(mine)
+
+
+def is_chain(module: nn.Module) -> bool:
+    """Whether a module is a sequence of torch's own layers, each in it once: then its layers are all there is to it.
+
+    A forward function of somebody's own could use a weight where no book is kept of it.
+    """
+    if type(module) is not nn.Sequential:
+        return type(module).__module__.startswith("torch.nn.")
+    inside = list(module)
+    return len({id(each) for each in inside}) == len(inside) and all(is_chain(each) for each in inside)
 
 
 def kept(module: nn.Module) -> list[Kept]:
@@ -53,14 +65,16 @@ def train(job: Job, out: torch.Tensor) -> None:
             noise = StepNoise([stream], len(job.base), part.steps, job.recipe.dtype)
             load(job.module, job.base)
             x, y = job.rows[part.client]
-            for sample in stream.samples(len(y), part.batches_per_epoch, part.steps):
-                chosen = torch.from_numpy(sample)
-                sums = books.clipped_sums(x[chosen], y[chosen], job.recipe.loss, job.recipe.max_grad_norm)
-                normals = torch.split(noise.next()[0], sizes(job.module))
-                with torch.no_grad():
-                    for parameter, sum_, normal in zip(parameters, sums, normals, strict=True):
-                        parameter.sub_(sum_, alpha=float(per_sum[index]))
-                        parameter.sub_(normal.view_as(parameter), alpha=float(per_normal[index]))
+            with seeded(part.order):  # as the site's own trainer has it, for dropout
+                for sample in stream.samples(len(y), part.batches_per_epoch, part.steps):
+                    chosen = torch.from_numpy(sample)
+                    sums = books.clipped_sums(x[chosen], y[chosen], job.recipe.loss, job.recipe.max_grad_norm)
+                    normals = torch.split(noise.next()[0], sizes(job.module))
+                    pull_back(parameters, job.base, job.recipe.pull)
+                    with torch.no_grad():
+                        for parameter, sum_, normal in zip(parameters, sums, normals, strict=True):
+                            parameter.sub_(sum_, alpha=float(per_sum[index]))
+                            parameter.sub_(normal.view_as(parameter), alpha=float(per_normal[index]))
             read(parameters, job.base, row)
 
 

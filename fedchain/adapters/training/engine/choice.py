@@ -45,7 +45,7 @@ def choose(module: nn.Module, recipe: Recipe, *, is_private: bool) -> Choice | N
     side_by_side = max(1, FUSED_NUMBERS // parameters)
     if shapes_of(module, recipe.loss) is not None:
         return Choice("fused", fused_private.train if is_private else fused.train, side_by_side)
-    if is_private and bookkeeping.keeps_books(module):
+    if is_private and bookkeeping.is_chain(module) and bookkeeping.keeps_books(module):
         return Choice("bookkeeping", bookkeeping.train, 1)
     takes_vmap = type(module) is nn.Sequential and all(type(each) in _VMAPPED for each in module.modules())
     if is_private:

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from typing import Final
 
 import torch
+from torch import nn
 
 from fedchain.adapters.datasets.partition import Partition
 from fedchain.adapters.training.engine.choice import choose
 from fedchain.adapters.training.engine.pool import Pool
-from fedchain.adapters.training.engine.recipe import LISTED, Job, Part, Recipe, Rows
-from fedchain.adapters.training.losses import Loss
-from fedchain.adapters.training.models import build
+from fedchain.adapters.training.engine.recipe import LISTED, LOADED, Job, Part, Recipe, Rows
+from fedchain.adapters.training.engine.stack import shapes_of
+from fedchain.adapters.training.losses import Loss, classes_of, one_a_row
+from fedchain.adapters.training.models import build, initial
+from fedchain.adapters.training.modules import CUSTOM, NO_MAKERS, Makers
 from fedchain.adapters.training.secret_stream import Secret
 from fedchain.adapters.training.trainer import (
     OFF,
@@ -58,23 +61,55 @@ class Updates(Mapping[str, FloatTensors]):
 class CohortEngine:
     """Trains cohorts of the given partitions, in this process (`workers` = 1) or in a pool of worker processes.
 
-    `secret` is os.urandom; only tests put another in its place, and workers key their own streams.
+    `secret` is os.urandom; only tests put another in its place, and workers key their own streams. `makers` are the
+    models of one's own that may be trained; workers load theirs by their targets.
     """
 
-    def __init__(self, partitions: Mapping[str, Partition], workers: int = 1, secret: Secret = os.urandom) -> None:
+    def __init__(
+        self,
+        partitions: Mapping[str, Partition],
+        workers: int = 1,
+        secret: Secret = os.urandom,
+        makers: Makers = NO_MAKERS,
+    ) -> None:
         self._partitions = dict(partitions)
         self._numbers = {name: number for number, name in enumerate(self._partitions)}
-        self._workers, self._secret = workers, secret
+        self._workers, self._secret, self._makers = workers, secret, makers
         pairs = [(torch.from_numpy(each.train_x), torch.from_numpy(each.train_y)) for each in self._partitions.values()]
         self._rows = Rows.of(pairs, torch.float64)
         self._pool: Pool | None = None
 
+    def refusal(self, training: LocalTraining) -> str:
+        """Return why the engine does not train so, in words; "" where it does.
+
+        Raises:
+            InputError: if the model cannot be made, or does not fit the rows or their labels.
+        """
+        base = initial(training.model, training.model_options, training.seed, self._makers)
+        module = build(training.model, training.model_options, base, self._makers)
+        self._check_fit(module, training)
+        parameters = dict(module.named_parameters())
+        recipe, is_private = recipe_of(training), training.epsilon != OFF
+        shapes = shapes_of(module, recipe.loss)
+        if base.keys() != parameters.keys() or next(module.named_buffers(), None) is not None:
+            return "it exchanges or freezes more than parameters"
+        if not all(each.requires_grad for each in parameters.values()):
+            return "some of its parameters are not trained"
+        if shapes is not None and shapes[0].inputs != self._rows.x[:1].numel():
+            return "its first layer sees a part of a row at a time"
+        if choose(module, recipe, is_private=is_private) is None:
+            return "it has layers or a forward function that no execution takes with differential privacy"
+        return ""
+
     def train(self, base: FloatTensors, rounds: Mapping[str, LocalRound]) -> Mapping[str, FloatTensors]:
-        """Return each client's update, float64 by tensor name; see `fedchain.ports.training.Engine`."""
+        """Return each client's update, float64 by tensor name; see `fedchain.ports.training.Engine`.
+
+        `refusal` must have had nothing against the training.
+        """
         if not rounds:
             return {}
         training = self._checked(rounds)
-        module = build(training.model, training.model_options, base)
+        module = build(training.model, training.model_options, base, self._makers)
         shapes = {name: tuple(each.shape) for name, each in module.named_parameters()}
         flat = torch.cat([each.detach().reshape(-1) for each in module.parameters()])
         parts = [self._part(name, local) for name, local in rounds.items()]
@@ -110,9 +145,18 @@ class CohortEngine:
             inputs, wanted = first.model_options.get("inputs"), self._partitions[name].inputs
             if inputs != wanted:
                 raise InputError("model.inputs", expected=f"{wanted} features", got=inputs)
-        if first.task != "binary":
-            raise InputError("model.task of the engine", expected="binary", got=first.task)
         return first
+
+    def _check_fit(self, module: nn.Module, training: LocalTraining) -> None:
+        """Refuse outputs of another shape than the task's, and labels that are no classes."""
+        rows, labels = self._rows.x[:2], self._rows.y
+        with single_threaded(), torch.no_grad():
+            outputs: torch.Tensor = module.eval()(rows)
+        module.train()
+        if training.task == Loss.CLASSES:
+            classes_of(outputs[:1].expand(len(labels), *outputs.shape[1:]), labels)
+        else:
+            one_a_row(outputs, len(rows))
 
     def _part(self, name: str, local: LocalRound) -> Part:
         release = local.release
@@ -130,34 +174,45 @@ class CohortEngine:
         if self._pool is None or self._pool.recipe != recipe:
             self.close()
             self._pool = Pool(recipe, self._rows, workers=self._workers, most=len(self._partitions))
+            self._rows = self._pool.rows  # the shared ones, not a second copy
         return self._pool
-
-
-_KNOWN: Final = ("binary", "0", 0)
-"""Task, proximal term and number of updates that the engine trains with."""
 
 
 def recipe_of(training: LocalTraining) -> Recipe:
     """Return how a round of this configuration trains: in float64, as the sites' own trainer does.
 
     Raises:
-        InputError: if it is training that the engine does not know, or the learning rate or the clipping norm is no
-            positive number.
+        InputError: if the learning rate, the clipping norm or the proximal term is no positive number.
     """
-    asked = (training.task, training.proximal, training.updates)
-    if asked != _KNOWN:
-        raise InputError("local training for the engine", expected=f"task, proximal and updates {_KNOWN}", got=asked)
-    is_private = training.epsilon != OFF
+    is_private, is_own = training.epsilon != OFF, training.model == CUSTOM
     return Recipe(
-        factory=LISTED,
-        options={"model": training.model, **training.model_options},
-        loss=Loss.BINARY,
+        factory=LOADED if is_own else LISTED,
+        options=training.model_options if is_own else {"model": training.model, **training.model_options},
+        loss=Loss(training.task),
         batch_size=training.batch_size,
         epochs=training.epochs,
         learning_rate=positive("strategy.learning_rate", training.learning_rate),
         max_grad_norm=positive("privacy.max_grad_norm", training.max_grad_norm) if is_private else 1.0,
         precision=DOUBLE,
+        updates=training.updates,
+        proximal=0.0 if training.proximal == "0" else positive("strategy.proximal", training.proximal),
     )
+
+
+def products_of(training: LocalTraining, partition: Partition, makers: Makers) -> int:
+    """Return the multiplications of linear layers and convolutions that one row takes forwards."""
+    base = initial(training.model, training.model_options, training.seed, makers)
+    module, products = build(training.model, training.model_options, base, makers).eval(), [0]
+
+    def count(layer: nn.Linear | nn.Conv1d | nn.Conv2d, _rows: object, outputs: torch.Tensor) -> None:
+        products.append(outputs.numel() * layer.weight[0].numel())
+
+    for each in module.modules():
+        if isinstance(each, nn.Linear | nn.Conv1d | nn.Conv2d):
+            each.register_forward_hook(count)
+    with torch.no_grad():
+        module(torch.from_numpy(partition.train_x[:1]).double())
+    return sum(products)
 
 
 def _size(shape: tuple[int, ...]) -> int:

@@ -9,7 +9,7 @@ import torch
 
 from fedchain.adapters.training.engine.batches import shuffled
 from fedchain.adapters.training.engine.recipe import Job
-from fedchain.adapters.training.engine.stack import backward, forward, gather, shapes_of, spread
+from fedchain.adapters.training.engine.stack import backward, forward, gather, pull_back, shapes_of, spread
 from fedchain.adapters.training.losses import slope
 
 
@@ -23,7 +23,10 @@ def train(job: Job, out: torch.Tensor) -> None:
     for batch in shuffled(job):
         values = forward(layers, batch.x)
         last = slope(job.recipe.loss, values[-1], batch.y).mul_(batch.weights.unsqueeze(2))
-        for layer, value, each in zip(layers, values, backward(layers, values, last), strict=False):
+        slopes = backward(layers, values, last)
+        if job.recipe.pull:
+            pull_back(layers, job.base, batch.stepping() * job.recipe.pull)
+        for layer, value, each in zip(layers, values, slopes, strict=False):
             layer.weight.baddbmm_(each.transpose(1, 2), value, alpha=-rate)
             layer.bias.sub_(each.sum(1), alpha=rate)
     gather(layers, job.base, out)

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import torch
 
 from fedchain.adapters.training.clipping import clip_factors, rounding_of
-from fedchain.adapters.training.engine.batches import sampled
+from fedchain.adapters.training.engine.batches import Batch, sampled
 from fedchain.adapters.training.engine.noise import StepNoise, private_rates, still_stepping
 from fedchain.adapters.training.engine.recipe import Job
-from fedchain.adapters.training.engine.stack import Layer, backward, forward, gather, shapes_of, spread
+from fedchain.adapters.training.engine.stack import Layer, backward, forward, gather, pull_back, shapes_of, spread
 from fedchain.adapters.training.losses import slope
 from fedchain.adapters.training.secret_stream import SecretStream
 
@@ -30,13 +30,21 @@ def train(job: Job, out: torch.Tensor) -> None:
     per_sum, per_normal = private_rates(job)
     layers = spread(job, shapes)
     for step, batch in enumerate(sampled(job, streams)):
-        if batch.x.shape[1]:
-            values = forward(layers, batch.x)
-            slopes = backward(layers, values, slope(job.recipe.loss, values[-1], batch.y))
+        stepping = still_stepping(job, step)
+        slopes, values = _slopes(layers, batch, job) if batch.x.shape[1] else ([], [])
+        if job.recipe.pull:
+            pull_back(layers, job.base, stepping * job.recipe.pull)
+        if slopes:
             factors = clipping(values[:-1], slopes, job.recipe.max_grad_norm)
             _descend(layers, values, slopes, factors * batch.weights * per_sum.unsqueeze(1))
-        _disturb(layers, noise.next(), per_normal * still_stepping(job, step))
+        _disturb(layers, noise.next(), per_normal * stepping)
     gather(layers, job.base, out)
+
+
+def _slopes(layers: Sequence[Layer], batch: Batch, job: Job) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Return the loss's slope at each layer's output, and each layer's input with the logits at the end."""
+    values = forward(layers, batch.x)
+    return backward(layers, values, slope(job.recipe.loss, values[-1], batch.y)), values
 
 
 def clipping(values: Sequence[torch.Tensor], slopes: Sequence[torch.Tensor], max_grad_norm: float) -> torch.Tensor:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import torch
 
+from fedchain.adapters.training.engine.batches import own_batches
 from fedchain.adapters.training.engine.recipe import Job, load
 from fedchain.adapters.training.losses import per_record
-from fedchain.adapters.training.shuffling import shuffles
+from fedchain.adapters.training.modules import seeded
 
 
 def train(job: Job, out: torch.Tensor) -> None:
@@ -18,10 +19,12 @@ def train(job: Job, out: torch.Tensor) -> None:
     for part, row in zip(job.parts, out, strict=True):
         load(module, job.base)
         x, y = job.rows[part.client]
-        for order in shuffles(part.order, len(y), recipe.epochs):
-            for batch in torch.split(torch.from_numpy(order), recipe.batch_size):
+        with seeded(part.order):  # as the site's own trainer has it, for dropout
+            for rows in own_batches(job, part):
+                batch = torch.from_numpy(rows)
                 loss = per_record(recipe.loss, module(x[batch]), y[batch]).sum() / len(batch)
-                gradients = torch.autograd.grad(loss, parameters)
+                gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+                pull_back(parameters, job.base, recipe.pull)
                 step(parameters, gradients, recipe.learning_rate)
         read(parameters, job.base, row)
 
@@ -30,6 +33,15 @@ def step(parameters: list[torch.Tensor], gradients: tuple[torch.Tensor, ...], ra
     """Move parameters against gradients."""
     with torch.no_grad():
         torch._foreach_add_(parameters, gradients, alpha=-rate)
+
+
+def pull_back(parameters: Sequence[torch.Tensor], base: torch.Tensor, share: float) -> None:
+    """Move parameters towards the base, by a share of the way: FedProx's proximal term."""
+    if share:
+        pieces = torch.split(base, [each.numel() for each in parameters])
+        with torch.no_grad():
+            for parameter, piece in zip(parameters, pieces, strict=True):
+                parameter.lerp_(piece.view_as(parameter), share)
 
 
 def read(parameters: Sequence[torch.Tensor], base: torch.Tensor, row: torch.Tensor) -> None:

@@ -76,14 +76,20 @@ class Pool:
     """Workers for one recipe and one set of rows; `most` is the largest number of parts in a round."""
 
     def __init__(self, recipe: Recipe, rows: Rows, *, workers: int, most: int) -> None:
-        self.recipe, self.rows = recipe, rows
+        self.recipe, self._starts = recipe, rows.starts
         self._parameters = sum(each.numel() for each in recipe.module().parameters())
         shapes = (tuple(rows.x.shape), tuple(rows.y.shape), (self._parameters,), (most, self._parameters))
         self._shared = [Shared.make(shape, recipe.dtype) for shape in shapes]
         for shared, tensor in zip(self._shared, (rows.x, rows.y), strict=False):
             shared.tensor.copy_(tensor)
         layout = Layout(recipe, rows.starts, shapes, tuple(each.descriptor for each in self._shared))
+        self._is_busy = False
         self._workers = [_started(layout) for _ in range(workers)]
+
+    @property
+    def rows(self) -> Rows:
+        """The rows in shared memory."""
+        return Rows(self._shared[0].tensor, self._shared[1].tensor, self._starts)
 
     @property
     def pids(self) -> list[int]:
@@ -99,6 +105,7 @@ class Pool:
             InputError: if a worker died; its own message is on standard error.
         """
         self._shared[2].tensor.copy_(base)
+        self._is_busy = True
         busy, row_of, first = [], [0] * len(parts), 0
         for worker, chosen in zip(self._workers, dealt(parts, self.rows, len(self._workers)), strict=True):
             if chosen:
@@ -110,6 +117,7 @@ class Pool:
         for worker in busy:
             if _heard(worker) != DONE:
                 raise InputError("a training worker ended", expected=DONE, got=f"exit code {worker.wait()}")
+        self._is_busy = False
         return self._shared[3].tensor[: len(parts)], row_of
 
     def close(self) -> None:
@@ -117,6 +125,8 @@ class Pool:
         for worker in self._workers:
             with contextlib.suppress(BrokenPipeError):  # it died, and `train` has said so
                 _pipe(worker.stdin).close()
+            if self._is_busy:  # nobody waits for this round any more
+                worker.kill()
             worker.wait()
             _pipe(worker.stdout).close()
         for shared in self._shared:
@@ -145,6 +155,7 @@ def _started(layout: Layout) -> subprocess.Popen[str]:
     worker = subprocess.Popen(
         [sys.executable, "-m", "fedchain.adapters.training.engine.worker"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, pass_fds=layout.descriptors, text=True,
+        start_new_session=True,  # an interrupt from the keyboard is the parent's, who ends the workers
     )  # fmt: skip
     _tell(worker, layout.to_line())
     return worker

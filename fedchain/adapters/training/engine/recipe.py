@@ -9,19 +9,25 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
 from torch import nn
 
+from fedchain.adapters import targets
 from fedchain.adapters.training.losses import Loss
 from fedchain.adapters.training.models import build, initial
+from fedchain.adapters.training.modules import make
 from fedchain.adapters.training.secret_stream import Secret
 from fedchain.core.errors import InputError
 
 LISTED: Final = f"{__name__}:listed"
 """The factory of the models that fedchain has by name."""
+
+LOADED: Final = f"{__name__}:loaded"
+"""The factory of models of one's own, which a worker loads as the run that started it did."""
 
 PRECISIONS: Final = {"float32": torch.float32, "float64": torch.float64}
 
@@ -29,6 +35,8 @@ PRECISIONS: Final = {"float32": torch.float32, "float64": torch.float64}
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How every client of a round trains. `max_grad_norm` means nothing to parts without noise.
+
+    `updates` batches take the place of `epochs` where they are not 0; `proximal` is FedProx's mu.
 
     `factory` is "package.module:function"; called with `options`, it returns the module, whose numbers do not matter.
     """
@@ -41,6 +49,8 @@ class Recipe:
     learning_rate: float
     max_grad_norm: float
     precision: str
+    updates: int = 0
+    proximal: float = 0.0
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Recipe:
@@ -51,6 +61,11 @@ class Recipe:
     def dtype(self) -> torch.dtype:
         """The type in which rows, parameters and gradients are computed."""
         return PRECISIONS[self.precision]
+
+    @property
+    def pull(self) -> float:
+        """The share of its way from the base that a parameter goes back at each step."""
+        return self.learning_rate * self.proximal
 
     def module(self) -> nn.Module:
         """Return a new module in this precision.
@@ -74,6 +89,12 @@ def listed(options: Mapping[str, str]) -> nn.Module:
     """Return the model that `options["model"]` names, made with the other options."""
     others = {key: value for key, value in options.items() if key != "model"}
     return build(options["model"], others, initial(options["model"], others, 0))
+
+
+def loaded(options: Mapping[str, str]) -> nn.Module:
+    """Return the model of one's own that `options["target"]` names, looked for in the working directory first."""
+    target = options["target"]
+    return make(options, {target: targets.load(target, Path.cwd())}, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,7 +47,9 @@ def shapes_of(module: nn.Module, loss: Loss) -> tuple[Shape, ...] | None:
             shapes.append(Shape(each.in_features, each.out_features, is_rectified=False))
         else:
             return None
-    if not shapes or shapes[-1].is_rectified or (loss is Loss.BINARY and shapes[-1].outputs != 1):
+    if not shapes or shapes[-1].is_rectified or (loss is not Loss.CLASSES and shapes[-1].outputs != 1):
+        return None
+    if any(one.outputs != other.inputs for one, other in itertools.pairwise(shapes)):
         return None
     return tuple(shapes)
 
@@ -70,6 +73,17 @@ def gather(layers: Sequence[Layer], base: torch.Tensor, out: torch.Tensor) -> No
         for tensor in (each.weight, each.bias):
             size = tensor[0].numel()
             torch.sub(tensor.view(len(out), size), base[start : start + size], out=out[:, start : start + size])
+            start += size
+
+
+def pull_back(layers: Sequence[Layer], base: torch.Tensor, shares: torch.Tensor) -> None:
+    """Move each client's layers towards the base, by its share (clients,) of the way: FedProx's proximal term."""
+    start = 0
+    for each in layers:
+        for tensor in (each.weight, each.bias):
+            size = tensor[0].numel()
+            flat = tensor.view(len(shares), size)
+            flat.lerp_(base[start : start + size].expand_as(flat), shares.unsqueeze(1))
             start += size
 
 

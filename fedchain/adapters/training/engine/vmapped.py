@@ -25,7 +25,9 @@ def train(job: Job, out: torch.Tensor) -> None:
     working = job.base.repeat(len(job.parts), 1)
     views = _views(job, working)
     for batch in shuffled(job):
-        _add(job, working, gradients(views, batch.x, batch.y, batch.weights), -job.recipe.learning_rate)
+        moves = gradients(views, batch.x, batch.y, batch.weights)
+        _pull_back(job, working, batch.stepping())
+        _add(job, working, moves, -job.recipe.learning_rate)
     torch.sub(working, job.base, out=out)
 
 
@@ -38,12 +40,15 @@ def train_privately(job: Job, out: torch.Tensor) -> None:
     working = job.base.repeat(len(job.parts), 1)
     views = _views(job, working)
     for step, batch in enumerate(sampled(job, streams)):
+        stepping = still_stepping(job, step)
+        sums = torch.zeros_like(working)
         if batch.x.shape[1]:
             single = (batch.x.unsqueeze(2), batch.y.unsqueeze(2), torch.ones_like(batch.weights).unsqueeze(2))
             each = [value.detach().flatten(2) for value in of_record(views, *single).values()]
             sums = clipped_sums(each, batch.weights, job.recipe.max_grad_norm)
-            working.sub_(sums * per_sum.unsqueeze(1))
-        working.sub_(noise.next() * (per_normal * still_stepping(job, step)).unsqueeze(1))
+        _pull_back(job, working, stepping)
+        working.sub_(sums * per_sum.unsqueeze(1))
+        working.sub_(noise.next() * (per_normal * stepping).unsqueeze(1))
     torch.sub(working, job.base, out=out)
 
 
@@ -79,6 +84,12 @@ def _views(job: Job, working: torch.Tensor) -> Tensors:
         name: piece.view(len(piece), *parameter.shape)
         for (name, parameter), piece in zip(job.module.named_parameters(), pieces, strict=True)
     }
+
+
+def _pull_back(job: Job, working: torch.Tensor, stepping: torch.Tensor) -> None:
+    """Move the stepping clients (1, others 0) towards the base: FedProx's proximal term."""
+    if job.recipe.pull:
+        working.lerp_(job.base.expand_as(working), (stepping * job.recipe.pull).unsqueeze(1))
 
 
 def _add(job: Job, working: torch.Tensor, gradients: Tensors, scale: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -36,8 +37,9 @@ def main() -> int:
             raise InputError("model", expected="layers that an execution takes", got=type(module).__name__)
         out = updates[order["first"] : order["first"] + len(parts)]
         choice.run(Job(recipe, module, rows, base, parts, os.urandom), out)
-        answers.write(DONE + "\n")
-        answers.flush()
+        with contextlib.suppress(BrokenPipeError):  # the parent was killed; there are no more lines either
+            answers.write(DONE + "\n")
+            answers.flush()
     return 0
 
 

@@ -118,8 +118,8 @@ def test_what_is_no_stack_is_not_taken_for_one() -> None:
 def test_the_slope_is_the_losss_derivative(loss: Loss) -> None:
     torch.manual_seed(3)
     labels = torch.randint(0, 2, (2, 5)).double()
-    logits = torch.randn(2, 5, 1 if loss is Loss.BINARY else 4, dtype=torch.float64, requires_grad=True)
-    outputs = logits.flatten() if loss is Loss.BINARY else logits.flatten(0, 1)
+    logits = torch.randn(2, 5, 4 if loss is Loss.CLASSES else 1, dtype=torch.float64, requires_grad=True)
+    outputs = logits.flatten(0, 1)
     (expected,) = torch.autograd.grad(per_record(loss, outputs, labels.flatten()).sum(), logits)
     torch.testing.assert_close(slope(loss, logits.detach(), labels), expected)
 

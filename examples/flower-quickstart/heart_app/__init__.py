@@ -1,0 +1,1 @@
+"""heart_app: A Flower / PyTorch app."""

@@ -1,0 +1,173 @@
+"""What recording costs: whole runs of the workloads, `python -m experiments.engine.recorded [W1a W1b W2]`.
+
+A run does all that `fedchain run` does: charges, the engine in float64, signatures, encryption, gate, store, journal,
+seal, receipts, the evaluation of each round, and MLflow beside it. A round's recording is what it takes beside the
+engine. The bound is sha256, write and fsync of the same update bytes, one file each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import hashlib
+import itertools
+import os
+import pstats
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from clients.app import make_client_app
+from experiments.engine.workloads import MODELS, WORKLOADS, Workload, named
+from fedchain.adapters.datasets.own import make_partition, sandbox
+from fedchain.cli.compose import compose
+from fedchain.core.tensors import FloatTensors
+from fedchain.ports.training import LocalRound
+from fedchain.ports.watcher import Event, RoundOpened, RunEnded
+from fedchain.wiring.bench import Bench
+from fedchain.wiring.joint_training import JointTraining
+from fedchain.wiring.simulation import prepared
+from server.app import make_server_app
+
+DATA: Final = "python:partitions"
+
+
+def small() -> nn.Module:
+    """Return the model of W1a."""
+    return MODELS["small"]({})
+
+
+def wide() -> nn.Module:
+    """Return the model of W1b."""
+    return MODELS["wide"]({})
+
+
+def convolution() -> nn.Module:
+    """Return the model of W2."""
+    return MODELS["convolution"]({})
+
+
+MAKERS: Final = {"small": small, "wide": wide, "convolution": convolution}
+
+
+@dataclass(slots=True)
+class Watch:
+    """When rounds were opened, and what the engine took in each; the profile covers all rounds but the first."""
+
+    profile: cProfile.Profile | None
+    opened: list[float] = field(default_factory=list[float])
+    trained: list[float] = field(default_factory=list[float])
+
+    def __call__(self, event: Event) -> None:
+        """See `Watcher`."""
+        if isinstance(event, RoundOpened):
+            self.opened.append(time.perf_counter())
+            if self.profile is not None and len(self.opened) == 2:
+                self.profile.enable()
+        elif isinstance(event, RunEnded) and self.profile is not None:
+            self.profile.disable()
+
+    @contextmanager
+    def timing(self) -> Iterator[None]:
+        """Time what the engine does."""
+        train = JointTraining.train
+
+        def timed(joint: JointTraining, base: FloatTensors, rounds: Mapping[str, LocalRound]) -> None:
+            start = time.perf_counter()
+            train(joint, base, rounds)
+            self.trained.append(time.perf_counter() - start)
+
+        JointTraining.train = timed  # type: ignore[assignment,method-assign]  # a benchmark looks inside
+        try:
+            yield
+        finally:
+            JointTraining.train = train  # type: ignore[method-assign]  # as it was
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One workload: seconds before the first round, a round, its engine, and hashing and writing its updates."""
+
+    name: str
+    start: float
+    round: float
+    engine: float
+    bound: float
+
+
+def measure(workload: Workload, overrides: list[str], profile: cProfile.Profile | None, rounds: int) -> Line:
+    """Run a workload with everything on, in a home that is removed afterwards."""
+    sized = replace(workload, registered=workload.cohort, rows=workload.rows * 5 // 4)  # a fifth is held out
+    policy = sandbox("bench", "made up")
+    parts = tuple(
+        make_partition(f"c{number:03}", x.numpy(), y.numpy(), policy) for number, (x, y) in enumerate(sized.data())
+    )
+    target = f"experiments.engine.recorded:{workload.model}"
+    own = [f"model.target='{target}'", "model.name=custom", "model.task=multiclass", f"data.target='{DATA}'"]
+    training = ["data.name=custom", "privacy=off", "strategy.epochs=1", "strategy.batch_size=32"]
+    config = compose([*own, *training, "strategy.learning_rate=0.1", "rewards=off", f"rounds={rounds}", *overrides])
+    watch, begun = Watch(profile), time.perf_counter()
+    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as folder, watch.timing():
+        brought = Bench(parts, {target: MAKERS[workload.model]}, {})
+        with prepared(config, Path(folder) / "home", watch, fresh=True, brought=brought) as simulation:
+            start = time.perf_counter() - begun
+            grid = simulation.grid(make_client_app(simulation.site_of))
+            make_server_app(simulation.drive, simulation.clock)(grid, simulation.context())
+        bound = bare(Path(folder), workload.cohort, 4 * sum(each.numel() for each in workload.module().parameters()))
+    whole = [after - before for before, after in itertools.pairwise(watch.opened[1:])]
+    return Line(workload.name, start, statistics.median(whole), statistics.median(watch.trained[1:]), bound)
+
+
+def bare(folder: Path, files: int, size: int) -> float:
+    """Return the least of three times that it takes to hash, write and fsync so many files of so many bytes."""
+    data, times = os.urandom(size), []
+    for turn in range(3):
+        start = time.perf_counter()
+        for number in range(files):
+            hashlib.sha256(data).digest()
+            with (folder / f"{turn}-{number}").open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.engine.recorded", description=__doc__)
+    parser.add_argument("workloads", nargs="*", default=[each.name for each in WORKLOADS])
+    parser.add_argument("--quick", action="store_true", help="fewer clients; the figures mean little")
+    parser.add_argument("--rounds", type=int, default=4, help="rounds, the first and the last not counted (default 4)")
+    parser.add_argument("--profile", action="store_true", help="print where the time goes; figures are then too high")
+    parser.add_argument("--set", action="append", default=[], help="an override of the configuration, key=value")
+    arguments = parser.parse_args()
+    profile = cProfile.Profile() if arguments.profile else None
+    table = Table(title="a round, seconds")
+    for heading in ("workload", "before round 1", "round", "engine", "recording", "bound", "ratio"):
+        table.add_column(heading)
+    for name in arguments.workloads:
+        workload = named(name).made_quick() if arguments.quick else named(name)
+        line = measure(workload, arguments.set, profile, arguments.rounds)
+        rest = line.round - line.engine
+        figures = [line.start, line.round, line.engine, rest, line.bound]
+        table.add_row(line.name, *(f"{each:.3f}" for each in figures), f"{rest / line.bound:.1f}")
+    Console(width=120).print(table)
+    if profile is not None:
+        for order in ("cumulative", "tottime"):
+            pstats.Stats(profile, stream=sys.stdout).sort_stats(order).print_stats(60)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

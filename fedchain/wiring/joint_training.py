@@ -1,0 +1,165 @@
+"""How a simulation trains a round: every site is charged first, then one engine trains them all, then each is asked.
+
+A site that is asked finds its charge and is handed the update that the engine trained from this base and this release,
+once; for anything else (a site that the engine did not train, an attempt after a failure) it trains by itself. So what
+leaves a site is checked, charged, quantised, encrypted and signed where it always is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from fedchain.adapters.datasets.partition import Partition
+from fedchain.adapters.targets import is_importable
+from fedchain.adapters.training.device import CPU
+from fedchain.adapters.training.engine.cohort import CohortEngine, products_of
+from fedchain.adapters.training.trainer import TorchTrainer
+from fedchain.config import ExperimentConfig
+from fedchain.core.errors import FedchainError
+from fedchain.core.fixedpoint import FixedPoint
+from fedchain.core.task import LocalTraining, RoundProof, SignedPromise, Task
+from fedchain.core.tensors import FloatTensors, decode
+from fedchain.ports.cohort import Cohort, ReceiptReply, Reply
+from fedchain.ports.training import Engine, LocalRound, Trainer
+from fedchain.wiring.bench import Bench
+from fedchain.workflow.site import Site
+
+WORTH_A_POOL: Final = 10**10
+"""Multiplications of a run from which on worker processes, which take seconds to start, are worth it."""
+
+
+class JointTraining:
+    """An engine, and the updates of the round that it trained last, until their sites fetch them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._base: FloatTensors = {}
+        self._rounds: dict[str, LocalRound] = {}
+        self._updates: Mapping[str, FloatTensors] = {}
+
+    def train(self, base: FloatTensors, rounds: Mapping[str, LocalRound]) -> None:
+        """Train the named sites from a base; what sites did not fetch before is forgotten."""
+        self._rounds = {}
+        self._updates = self._engine.train(base, rounds)
+        self._base, self._rounds = base, dict(rounds)
+
+    def fetch(self, name: str, base: FloatTensors, local: LocalRound) -> FloatTensors | None:
+        """Return the update that was trained for a site from this base, the first time it is asked for, else None."""
+        if self._rounds.get(name) != local or not _equal(base, self._base):
+            return None
+        del self._rounds[name]
+        return self._updates[name]
+
+
+@dataclass(frozen=True, slots=True)
+class JointTrainer:
+    """A site's trainer: what the engine trained for it, else what it trains by itself."""
+
+    name: str
+    joint: JointTraining
+    own: Trainer
+
+    def train(self, base: FloatTensors, local: LocalRound) -> FloatTensors:
+        """See `Trainer.train`."""
+        update = self.joint.fetch(self.name, base, local)
+        return self.own.train(base, local) if update is None else update
+
+
+@dataclass(frozen=True, slots=True)
+class JointCohort:
+    """A cohort of which site i is node i + 1: before they are asked, all are charged and then trained together."""
+
+    cohort: Cohort
+    sites: Sequence[Site]
+    joint: JointTraining
+
+    def train(self, task: Task, model: bytes, answered: frozenset[int]) -> Iterator[Reply]:
+        """See `Cohort.train`."""
+        asked = [site for node, site in enumerate(self.sites, start=1) if node not in answered]
+        prepared = {site.name: _prepared(site, task, model) for site in asked}
+        rounds = {name: local for name, local in prepared.items() if local is not None}
+        if rounds:
+            self.joint.train(FixedPoint(task.fraction_bits, task.width).dequantise(decode(model)), rounds)
+        return self.cohort.train(task, model, answered)
+
+    def late(self) -> Iterator[Reply]:
+        """See `Cohort.late`."""
+        return self.cohort.late()
+
+    def promise(self, node: int, promise: SignedPromise) -> None:
+        """See `Cohort.promise`."""
+        self.cohort.promise(node, promise)
+
+    def countersign(self, proofs: Sequence[tuple[int, RoundProof]]) -> Iterator[ReceiptReply]:
+        """See `Cohort.countersign`."""
+        return self.cohort.countersign(proofs)
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How the sites of a simulation are trained: jointly, or each by itself, and then `why` says what is in the way."""
+
+    bench: Bench
+    device: str
+    joint: JointTraining | None
+    why: str = ""
+
+    def trainer_of(self, partition: Partition) -> Trainer:
+        """Return a site's trainer."""
+        own = TorchTrainer(partition, makers=self.bench.makers, device=self.device)
+        return own if self.joint is None else JointTrainer(partition.name, self.joint, own)
+
+    def cohort_of(self, cohort: Cohort, sites: Sequence[Site]) -> Cohort:
+        """Return the cohort that trains its sites so; site i is node i + 1."""
+        return cohort if self.joint is None else JointCohort(cohort, sites, self.joint)
+
+
+@contextmanager
+def opened_training(config: ExperimentConfig, bench: Bench, training: LocalTraining) -> Iterator[Training]:
+    """Choose how sites are trained; an engine's workers live as long as the context.
+
+    Raises:
+        InputError: if the model cannot be made, or does not fit the rows or their labels.
+    """
+    chosen = config.simulation
+    if chosen.engine == "sites" or config.device != CPU:  # the engine works on the CPU
+        yield Training(bench, config.device, None)
+        return
+    partitions = {each.name: each for each in bench.partitions}
+    workers = 1 if not _loads(bench, training) else chosen.workers or _workers_worth(bench, training)
+    engine = CohortEngine(partitions, workers, makers=bench.makers)
+    why = engine.refusal(training)
+    try:
+        yield Training(bench, CPU, None if why else JointTraining(engine), why)
+    finally:
+        engine.close()
+
+
+def _prepared(site: Site, task: Task, model: bytes) -> LocalRound | None:
+    try:
+        return site.prepare(task, model)
+    except FedchainError:  # the site refuses: its answer to the task says why, and the others are trained
+        return None
+
+
+def _workers_worth(bench: Bench, training: LocalTraining) -> int:
+    rows = sum(len(each.train_y) for each in bench.partitions)
+    taken = training.updates * training.batch_size * len(bench.partitions) or training.epochs * rows
+    is_worth = products_of(training, bench.partitions[0], bench.makers) * taken * training.rounds >= WORTH_A_POOL
+    return min(len(os.sched_getaffinity(0)), len(bench.partitions)) if is_worth else 1
+
+
+def _loads(bench: Bench, training: LocalTraining) -> bool:
+    """Whether a worker can load the model: one of a notebook or of the running script cannot be had elsewhere."""
+    target = training.model_options.get("target")
+    return target is None or is_importable(target, bench.makers[target])
+
+
+def _equal(one: FloatTensors, other: FloatTensors) -> bool:
+    return one.keys() == other.keys() and all(np.array_equal(each, other[name]) for name, each in one.items())

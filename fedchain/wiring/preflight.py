@@ -1,0 +1,57 @@
+"""What is refused before a run makes or spends anything, because this machine or these data cannot do it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fedchain.adapters.training.device import check_device
+from fedchain.adapters.training.evaluation import measures, predict
+from fedchain.config import ExperimentConfig
+from fedchain.core.errors import InputError
+from fedchain.core.fixedpoint import FixedPoint
+from fedchain.core.manifest import RunManifest
+from fedchain.core.tensors import encode, model_digest
+from fedchain.wiring.bench import Bench, starting_model
+from fedchain.workflow.stopping import goal_of
+
+
+def check(config: ExperimentConfig, bench: Bench) -> None:
+    """Refuse a device that is not there, a first model of other shapes, and a metric that the test rows do not define.
+
+    Raises:
+        InputError: naming what was expected.
+    """
+    check_device(config.device)
+    goal, is_watched = goal_of(config), config.checkpoint.metric is not None or config.early_stopping.patience > 0
+    if config.model.initial is None and not is_watched:
+        return
+    tensors = starting_model(config, bench)
+    FixedPoint().quantise(tensors)
+    training = bench.training(config)
+    rows = np.concatenate([each.test_x for each in bench.partitions])
+    labels = np.concatenate([each.test_y for each in bench.partitions])
+    outputs = predict(training.model, training.model_options, tensors, rows, bench.makers) if len(labels) else rows
+    defined = measures(training.task, outputs, labels) if len(labels) else {}
+    if is_watched and goal.metric not in defined:
+        raise InputError(
+            f"{goal.metric} cannot be watched", expected="a metric that the sites' test rows define",
+            got=f"{len(labels)} test rows, which define {', '.join(sorted(set(defined) - {'rows'})) or 'none'}",
+            remedy="choose another checkpoint.metric, or early_stopping.patience=0 and checkpoint.metric=null",
+        )  # fmt: skip
+
+
+def check_start(config: ExperimentConfig, bench: Bench, manifest: RunManifest) -> None:
+    """Refuse to go on with a run that began with another model than the file holds now.
+
+    Raises:
+        InputError: if it did.
+    """
+    if config.model.initial is None:
+        return
+    encoding = FixedPoint(manifest.fraction_bits, manifest.width)
+    digest = model_digest(encode(encoding.quantise(starting_model(config, bench))))
+    if digest != manifest.initial_model.digest:
+        raise InputError(
+            f"{config.model.initial} is not what the run began with", expected=manifest.initial_model.digest.hex(),
+            got=digest.hex(), remedy="restore the file, or start a new run with --fresh",
+        )  # fmt: skip
