@@ -26,6 +26,7 @@ from fedchain.core.privacy import Release
 from fedchain.ports.site_state import Charge
 from fedchain.wiring.bench import Bench, check_model, open_bench
 from fedchain.wiring.hospitals import dataset_of
+from fedchain.wiring.preflight import check
 from fedchain.workflow.planning import forecast
 from fedchain.workflow.summary import SweepSiteSummary
 from fedchain.workflow.sweeping import Demand, grant_refusal, price_sweep
@@ -63,6 +64,7 @@ def prepare_sweep(configs: Sequence[ExperimentConfig]) -> Prepared:
             known[key] = open_bench(config, Path.cwd())
         bench = known[key]
         check_model(bench.training(config), bench)
+        check(config, bench)
         benches.append(bench)
     codes = sorted({code_digest(own=bench.sources) for bench in known.values()})
     digests = sorted(config.digest() for config in configs)
