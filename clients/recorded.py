@@ -15,14 +15,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from flwr.app import ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp.typing import ClientAppCallable
 
-from fedchain.adapters.arrays import ArrayForm, tensors_of
+from fedchain.adapters.arrays import ArrayForm
 from fedchain.adapters.datasets.own import read_policy
 from fedchain.adapters.datasets.partition import Partition
 from fedchain.adapters.datasets.rows import card_of
 from fedchain.adapters.targets import own_code, sources_of, target_of
+from fedchain.adapters.training.modules import described
 from fedchain.core import document
 from fedchain.core.errors import FedchainError, FormatError, InputError, PolicyError
 from fedchain.core.policy import DataPolicy
@@ -34,6 +35,7 @@ from fedchain.workflow.site import Site
 
 RECORD: Final = "fedchain"
 METRICS: Final = "metrics"
+FROZEN: Final = "fedchain.frozen"
 REFUSED: Final = 1
 """Flower's code of an error that the app reports, with our line as its reason."""
 
@@ -150,23 +152,29 @@ class AppTrainer:
                 "reply of the app's train function", expected="one ArrayRecord and one MetricRecord",
                 got=f"{len(arrays)} and {len(metrics)}",
             )  # fmt: skip
-        trained = tensors_of(arrays[0])
-        if TensorSchema.of(trained) != TensorSchema.of(base):
-            raise InputError("arrays of the app's train function", expected=sorted(base), got=sorted(trained))
+        trained = self._form(asked).tensors_of(arrays[0])
+        expected, got = TensorSchema.of(base), TensorSchema.of(trained)
+        if got != expected:
+            raise InputError("arrays of the app's train function", expected=described(expected), got=described(got))
         weight = str(asked.get("weighted-by"))
         if metrics[0].get(weight) != local.nominal_size:
             raise InputError(
                 f"{weight} of the app's train function", expected=f"the {local.nominal_size} rows that are registered",
-                got=metrics[0].get(weight), remedy="let the mod's rows be those that the function trains on",
+                got=metrics[0].get(weight, "none"), remedy="let the mod's rows be those that the function trains on",
             )  # fmt: skip
         self.metrics.append(metrics[0])
         return {name: trained[name] - array for name, array in base.items()}
 
+    def _form(self, asked: ConfigRecord) -> ArrayForm:
+        frozen = self.message.content.array_records.get(FROZEN, ArrayRecord())
+        return ArrayForm(_texts(asked, "names"), _texts(asked, "dtypes"), frozen)
+
     def _trained(self, base: FloatTensors, asked: ConfigRecord) -> RecordDict:
-        form = ArrayForm(_texts(asked, "names"), _texts(asked, "dtypes"))
-        if sorted(form.names) != sorted(base):
-            raise FormatError("names of the arrays", expected=sorted(base), got=sorted(form.names))
-        others = {name: each for name, each in self.message.content.items() if name != RECORD}
+        form = self._form(asked)
+        exchanged = sorted(name for name in form.names if name not in form.frozen)
+        if exchanged != sorted(base):
+            raise FormatError("names of the arrays", expected=sorted(base), got=exchanged)
+        others = {name: each for name, each in self.message.content.items() if name not in (RECORD, FROZEN)}
         plain = copy(self.message)
         plain.content = RecordDict({str(asked.get("arrays")): form.arrays_of(base), **others})
         with own_code("the app's train function"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,23 +21,23 @@ from typing import Final
 from flwr.app import ArrayRecord, ConfigRecord, Context, MetricRecord, RecordDict, UserConfig
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
-from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedProx, Result, Strategy
+from flwr.serverapp.strategy import FedAvg, Result
 
 from clients.recorded import RecordedMod, Rows
-from fedchain.adapters.arrays import ArrayForm, tensors_of
+from fedchain.adapters.arrays import ArrayForm
 from fedchain.adapters.home import open_home
 from fedchain.adapters.local_grid import LocalGrid
 from fedchain.adapters.system import SystemClock
 from fedchain.adapters.targets import own_code, sources_of
 from fedchain.api import LineageHandle
 from fedchain.cli.compose import compose
-from fedchain.config import FLOWER, DataConfig, ExperimentConfig, ModelConfig, StrategyConfig, decimal_text
+from fedchain.config import FLOWER, DataConfig, ExperimentConfig, ModelConfig, decimal_text
 from fedchain.core.cid import Cid
 from fedchain.core.errors import InputError
 from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.policy import DataPolicy
 from fedchain.core.tensors import decode
-from fedchain.ports.watcher import Event, Notice, ReplyRejected, RoundEnded, RoundSealed, RunStarted
+from fedchain.ports.watcher import Event, Notice, ReplyRejected, RoundSealed, RunStarted
 from fedchain.wiring.apps import Declaration
 from fedchain.wiring.bench import Bench
 from fedchain.wiring.confidential import open_artifacts
@@ -44,13 +45,11 @@ from fedchain.wiring.simulation import prepared
 from fedchain.workflow.audit_config import read_config
 from fedchain.workflow.model_series import ModelSeries
 from server.recorded import Carrier, StrategyCohort, declarations_of
+from server.strategies import check_aggregation, recorded_strategy
 
 log = logging.getLogger("flwr")
 
-WHOLE: Final = 2**31 - 1
-"""The recorded batch size: a round of the app is one step over all rows, as far as anybody else can tell."""
-
-_FORCED: Final = ("privacy=off", "rewards=off", "strategy.max_update_norm=100")
+_UNLESS_SAID: Final = ("privacy=off", "rewards=off", "simulation.engine=sites", "strategy.max_update_norm=100")
 _SAMPLING: Final = ("fraction_train", "min_train_nodes", "min_available_nodes")
 
 
@@ -65,7 +64,13 @@ def signed(rows: Rows, policy: DataPolicy | Path | str, *, home: Path | str = ".
     return RecordedMod(rows, policy if isinstance(policy, DataPolicy) else Path(policy), Path(home))
 
 
-def recorded(strategy: FedAvg, *overrides: str, home: Path | str = ".fedchain", fresh: bool = False) -> Recorded:
+def recorded(
+    strategy: FedAvg,
+    *overrides: str,
+    home: Path | str = ".fedchain",
+    fresh: bool = False,
+    frozen: Sequence[str] = (),
+) -> Recorded:
     """Return a strategy whose `start` records and seals every round; sampling, configs and metrics stay the app's.
 
     Args:
@@ -73,18 +78,19 @@ def recorded(strategy: FedAvg, *overrides: str, home: Path | str = ".fedchain", 
         overrides: as for `fedchain run`: "ledger=log", "strategy.max_update_norm=500".
         home: the folder with all state.
         fresh: start a new run even if one of the same configuration and code could be resumed.
+        frozen: arrays that keep their first value and are not exchanged, such as BatchNorm's counters.
 
     Raises:
         InputError: if the strategy's aggregation is no weighted mean that can be re-derived.
     """
-    _check(strategy)
+    check_aggregation(strategy)
     frame = inspect.currentframe()
     caller = None if frame is None else frame.f_back
     if caller is None:
         raise AssertionError("a function has a caller")
     made = [] if type(strategy).__module__.startswith("flwr.") else [type(strategy)]
     sources = sources_of(caller, *made)
-    return Recorded(strategy, overrides, Path(home), fresh, _target_of(caller), sources)
+    return Recorded(strategy, overrides, Path(home), fresh, tuple(frozen), _target_of(caller), sources)
 
 
 def simulate(server_app: ServerApp, client_app: ClientApp, nodes: int, run_config: UserConfig | None = None) -> None:
@@ -109,6 +115,7 @@ class Recorded:
     overrides: Sequence[str]
     home: Path
     fresh: bool
+    frozen: tuple[str, ...]
     target: str
     sources: Mapping[str, bytes]
     lineage: LineageHandle | None = None
@@ -136,11 +143,12 @@ class Recorded:
         declared = declarations_of(grid, timeout)
         config = self._config(declared, num_rounds, timeout, told)
         partitions = tuple(each.partition() for each in declared)
-        bench = Bench(partitions, {}, self._sources(declared), tensors_of(initial_arrays))
-        form = ArrayForm.of(initial_arrays)
+        form = ArrayForm.of(initial_arrays, self.frozen)
         cohort = StrategyCohort(self.strategy, told, form, Carrier(grid), SystemClock())
         asked = _Evaluation(evaluate_config or ConfigRecord(), evaluate_fn, initial_arrays, timeout)
         watch = _Watch(self.strategy, cohort, asked, self.home)
+        initial = form.tensors_of(initial_arrays)
+        bench = Bench(partitions, {}, self._sources(declared), initial, watch.score)
         self.strategy.summary()
         with prepared(config, self.home, watch, fresh=self.fresh, brought=bench) as simulation:
             simulation.drive(cohort, simulation.context())
@@ -154,13 +162,15 @@ class Recorded:
     def _config(
         self, declared: Sequence[Declaration], rounds: int, timeout: float, told: ConfigRecord
     ) -> ExperimentConfig:
-        composed = compose([*_FORCED, *self.overrides])
-        modes = composed.privacy.mode, composed.rewards.mode, composed.encryption.mode
-        if modes != ("off", "off", "on"):
+        composed = compose([*_UNLESS_SAID, *self.overrides])
+        modes = composed.privacy.mode, composed.rewards.mode, composed.encryption.mode, composed.simulation.engine
+        if modes != ("off", "off", "on", "sites"):
             raise InputError(
-                "overrides of a recorded Flower app", expected="privacy=off, rewards=off and encryption=on",
-                got=", ".join(self.overrides), remedy="fedchain.federate trains with privacy",
-            )  # fmt: skip
+                "overrides of a recorded Flower app",
+                expected="privacy=off, rewards=off, encryption=on, simulation.engine=sites",
+                got=", ".join(self.overrides),
+                remedy="fedchain.federate trains with privacy",
+            )
         sampling = {f"strategy.{name}": _text(getattr(self.strategy, name)) for name in _SAMPLING}
         options = sampling | {f"train-config.{name}": _text(value) for name, value in told.items()}
         config = replace(
@@ -168,8 +178,8 @@ class Recorded:
             experiment=self.target.partition(":")[0],
             rounds=rounds,
             data=DataConfig("custom", "flamby", None, declared[0].target),
-            model=ModelConfig(FLOWER, 0, target=self.target, options=options),
-            strategy=_recorded_strategy(self.strategy, composed.strategy, timeout),
+            model=ModelConfig(FLOWER, 0, target=self.target, options=options, frozen=self.frozen),
+            strategy=recorded_strategy(self.strategy, composed.strategy, timeout),
         )
         return read_config(config.canonical())  # with the eyes of the verifier: values out of range are refused here
 
@@ -208,8 +218,6 @@ class _Watch:
                 log.info("going on with run 0x%s at round %d", event.run, event.first_round)
             case RunStarted():
                 self._evaluate_here(0, self.asked.initial)
-            case RoundEnded() if not event.abort_reason:
-                self._after(event.round, self.arrays_of(event.model_cid))
             case RoundSealed() if not event.closes_run:
                 log.info("[ROUND %d] sealed as 0x%s", event.round, event.round_hash)
             case ReplyRejected():
@@ -221,8 +229,21 @@ class _Watch:
 
     def arrays_of(self, model_cid: str) -> ArrayRecord:
         """Return a recorded model as the app's arrays."""
-        data = ModelSeries(open_artifacts(open_home(self.home), "aggregator")).get(Cid.parse(model_cid))
-        return self.cohort.form.arrays_of(FixedPoint().dequantise(decode(data)))
+        return self._arrays(ModelSeries(open_artifacts(open_home(self.home), "aggregator")).get(Cid.parse(model_cid)))
+
+    def score(self, number: int, model: bytes) -> dict[str, dict[str, float]]:
+        """Do what the app does after a round; return its metrics for the tracker."""
+        arrays, result = self._arrays(model), self.result
+        self._after(number, arrays)
+        found = {
+            "overall": result.evaluate_metrics_serverapp.get(number),
+            "clients": result.evaluate_metrics_clientapp.get(number),
+            "training": result.train_metrics_clientapp.get(number),
+        }
+        return {of: _numbers(each) for of, each in found.items() if each is not None}
+
+    def _arrays(self, model: bytes) -> ArrayRecord:
+        return self.cohort.form.arrays_of(FixedPoint().dequantise(decode(model)))
 
     def _after(self, number: int, arrays: ArrayRecord) -> None:
         strategy, result, grid = self.strategy, self.result, self.cohort.carrier.grid
@@ -250,53 +271,10 @@ class _Watch:
             log.info("[ROUND %d] evaluation at the server: %s", number, metrics)
 
 
-def _check(strategy: FedAvg) -> None:
-    """Refuse what the round machine could not re-derive, and what it would leave out."""
-    kind = type(strategy)
-    known = next((each for each in (FedAdam, FedAvgM, FedProx, FedAvg) if isinstance(strategy, each)), None)
-    if known is None or kind.aggregate_train is not known.aggregate_train:
-        raise InputError(
-            f"the aggregation of {kind.__name__} cannot be recorded",
-            expected="the weighted mean of FedAvg or FedProx, or the step of FedAvgM or FedAdam", got="another rule",
-        )  # fmt: skip
-    if kind.start is not Strategy.start:
-        raise InputError(
-            f"{kind.__name__} has a start of its own, which recorded rounds would replace",
-            remedy="do what it adds in evaluate_fn or in the configure and aggregate_evaluate functions",
-        )
-    if strategy.fraction_train == 0.0:
-        raise InputError("fraction_train", expected="more than 0", got=0.0)
-
-
-def _recorded_strategy(strategy: FedAvg, composed: StrategyConfig, timeout: float) -> StrategyConfig:
-    common = replace(
-        composed,
-        name="fedavg",
-        epochs=1,
-        batch_size=WHOLE,
-        updates=1,
-        proximal=0.0,
-        min_clients=max(1, strategy.min_train_nodes),
-        round_timeout_s=max(1, round(timeout)),
-    )
-    match strategy:
-        case FedProx() if strategy.proximal_mu > 0:
-            return replace(common, name="fedprox", proximal=float(strategy.proximal_mu))
-        case FedAvgM() if strategy.server_opt:
-            rate, momentum = float(strategy.server_learning_rate), float(strategy.server_momentum)
-            return replace(common, name="fedavgm", server_learning_rate=rate, momentum=momentum)
-        case FedAdam():
-            log.warning("FedAdam as published (Reddi et al. 2021): without the bias correction that Flower adds")
-            return replace(
-                common,
-                name="fedadam",
-                server_learning_rate=float(strategy.eta),
-                momentum=float(strategy.beta_1),
-                second_momentum=float(strategy.beta_2),
-                tau=float(strategy.tau),
-            )
-        case _:
-            return common
+def _numbers(metrics: MetricRecord) -> dict[str, float]:
+    """Return the metrics that are one finite number each."""
+    plain = {name: float(each) for name, each in metrics.items() if isinstance(each, int | float)}
+    return {name: each for name, each in plain.items() if math.isfinite(each)}
 
 
 def _target_of(frame: FrameType) -> str:

@@ -30,6 +30,7 @@ from server.cohort import RECORD, FlowerCohort
 
 TRAIN: Final = "train"
 METRICS: Final = "metrics"
+FROZEN: Final = "fedchain.frozen"
 
 
 def declarations_of(grid: Grid, timeout: float) -> tuple[Declaration, ...]:
@@ -92,7 +93,7 @@ class StrategyCohort:
                 "dtypes": list(self.form.dtypes),
             }
         )
-        self.carrier.invite(sampled, words)
+        self.carrier.invite(sampled, RecordDict({RECORD: words, FROZEN: self.form.frozen}))
         return self._inner.train(task, model, answered)
 
     def late(self) -> Iterator[Reply]:
@@ -118,12 +119,12 @@ class Carrier(Grid):
         self.grid = grid
         self.metrics: dict[int, MetricRecord] = {}
         self._invited: dict[int, RecordDict] = {}
-        self._words = ConfigRecord()
+        self._with = RecordDict()
         self._promised: list[str] = []
 
-    def invite(self, sampled: Iterable[Message], words: ConfigRecord) -> None:
-        """Take what the strategy sends to each node that it sampled; `words` go with it."""
-        self._words, self._invited = words, {each.metadata.dst_node_id: each.content for each in sampled}
+    def invite(self, sampled: Iterable[Message], more: RecordDict) -> None:
+        """Take what the strategy sends to each node that it sampled; `more` goes with it."""
+        self._with, self._invited = more, {each.metadata.dst_node_id: each.content for each in sampled}
 
     def set_run(self, run: Run) -> None:
         """Set the Flower run."""
@@ -170,7 +171,8 @@ class Carrier(Grid):
         kind = about.message_type.rpartition(".")[2]
         content = RecordDict({RECORD: ConfigRecord({"kind": kind, **told})})
         if kind == TRAIN:
-            content[RECORD] = ConfigRecord({"kind": kind, **self._words, **told})
+            content[RECORD] = ConfigRecord({"kind": kind, **self._with.config_records[RECORD], **told})
+            content[FROZEN] = self._with.array_records[FROZEN]
             for name, each in self._invited[about.dst_node_id].items():
                 if not isinstance(each, ArrayRecord):
                     content[name] = each

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sqlite3
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,14 +31,16 @@ from flwr.serverapp.strategy import (
 )
 
 from fedchain import flower, sandbox
-from fedchain.adapters.arrays import tensors_of
+from fedchain.adapters.arrays import ArrayForm, tensors_of
 from fedchain.adapters.home import open_home
 from fedchain.adapters.journal_file import read_journal
 from fedchain.adapters.targets import load
+from fedchain.cli.compose import compose
 from fedchain.core.errors import InputError, PolicyError
 from fedchain.core.lineage import Verdict
 from fedchain.core.manifest import RunManifest
 from fedchain.flower import Recorded
+from fedchain.wiring.bench import open_bench
 from fedchain.wiring.confidential import open_artifacts
 from fedchain.workflow.planning import read_plan
 from fedchain.workflow.run_state import RunState
@@ -52,6 +55,7 @@ from fedchain.flower import recorded, signed
 
 SEEN = []
 SPOILT = {}
+MORE = {}
 
 
 def rows(node):
@@ -67,7 +71,9 @@ def client_app(policy, home):
         place = context.node_config["partition-id"]
         SEEN.append((config["server-round"], place, config.get("proximal-mu")))
         step = np.float32(config["lr"] * (place + 1))
-        moved = {name: Array(arrays[name].numpy() * np.float32(0.5) + step) for name in arrays}
+        moved = {name: Array(arrays[name].numpy() * np.float32(0.5) + step) for name in arrays if name != "n"}
+        if "n" in arrays:
+            moved["n"] = Array(arrays["n"].numpy() + 1)
         metrics = {"train_loss": float(place), "num-examples": len(rows(context.node_config))}
         if SPOILT.get("place") == place:
             SPOILT["spoil"](moved, metrics)
@@ -90,7 +96,7 @@ def server_app(strategy, results, options, rounds=2):
     def main(grid, context):
         wrapped = strategy if options is None else recorded(strategy, "ledger=log", **options)
         w = np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)
-        arrays = {"w": Array(w), "a": Array(np.zeros(2, np.float32))}
+        arrays = {"w": Array(w), "a": Array(np.zeros(2, np.float32)), **MORE}
         evaluate_fn = lambda number, arrays: MetricRecord({"w": float(arrays["w"].numpy().sum())})
         given = ConfigRecord({"lr": 0.125})
         results.append(wrapped.start(grid, ArrayRecord(arrays), rounds, 60.0, given, None, evaluate_fn))
@@ -118,10 +124,12 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def run(tiny: ModuleType, strategy: FedAvg, home: Path | None, policy: object = POLICY) -> tuple[Result, Recorded]:
+def run(
+    tiny: ModuleType, strategy: FedAvg, home: Path | None, policy: object = POLICY, **more: object
+) -> tuple[Result, Recorded]:
     """Run the app: recorded in a home, or as Flower does it."""
     results: list[object] = []
-    options = None if home is None else {"home": home}
+    options = None if home is None else {"home": home, **more}
     client = tiny.client_app(None if home is None else policy, home)
     flower.simulate(tiny.server_app(strategy, results, options), client, NODES, {"of": "the app"})
     result, wrapped = results
@@ -336,6 +344,8 @@ def test_a_counter_among_the_arrays_is_refused_with_advice() -> None:
         tensors_of(ArrayRecord({"n": Array(np.zeros((), np.int64))}))
     with pytest.raises(InputError, match="at least one, got none"):
         tensors_of(ArrayRecord())
+    with pytest.raises(InputError, match="frozen arrays: expected names among n, got m"):
+        ArrayForm.of(ArrayRecord({"n": Array(np.zeros((), np.int64))}), ["m"])
 
 
 @pytest.mark.parametrize("override", ["privacy=dp", "encryption=off"])
@@ -350,3 +360,24 @@ def test_overrides_cannot_promise_what_an_app_does_not_do(tiny: ModuleType, home
     app = tiny.server_app(wrapped(FedAvg()), results, None)
     with pytest.raises(InputError, match="overrides of a recorded Flower app"):
         flower.simulate(app, client, NODES, {})
+
+
+@pytest.mark.slow
+def test_a_frozen_counter_keeps_its_first_value_and_is_no_part_of_the_model(tiny: ModuleType, home: Path) -> None:
+    tiny.MORE["n"] = Array(np.array(7, np.int64))
+    with pytest.raises(InputError, match=r"array n of the app.*frozen=\('n',\)"):
+        run(tiny, FedAvg(), home)
+    result, _ = run(tiny, FedAvg(), home, frozen=("n",))
+    assert result.arrays["n"].numpy() == 7
+    assert [each.name for each in manifest_of(home).tensors] == ["a", "w"]
+    assert manifest_of(home).training.model_options["frozen"] == "n"
+    with sqlite3.connect(home / "mlflow" / "mlflow.db") as database:
+        names = {name for (name,) in database.execute("select distinct key from metrics")}
+    assert any("train_loss" in name for name in names), names
+    assert any("level" in name for name in names), names
+
+
+def test_a_configuration_cannot_name_an_app(tmp_path: Path) -> None:
+    config = compose(["model.name=flower", "model.target='tiny_app:main'", "privacy=off"])
+    with pytest.raises(InputError, match=r"model\.name flower is an app's own model.*docs/from-flower\.md"):
+        open_bench(config, tmp_path)

@@ -19,6 +19,7 @@ from fedchain.core.errors import InputError
 
 PATIENCE_S: Final = 600.0
 _POLL_S: Final = 0.01
+_NOBODY: Final = "(unknown)"
 
 
 @contextmanager
@@ -32,9 +33,10 @@ def held(path: Path, what: str, remedy: str, *, alone: bool = True) -> Iterator[
     try:
         if not _taken(descriptor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH):
             raise InputError(f"{what} is in use by process {_holder(descriptor)}", got=path.parent, remedy=remedy)
-        with explained(path):
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        if alone or _holder(descriptor) == _NOBODY:  # of those who hold it together the first is named while it lives
+            with explained(path):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)
@@ -76,14 +78,14 @@ def _taken(descriptor: int, how: int) -> bool:
 
 
 def _holder(descriptor: int) -> str:
-    """Return the process that took the lock last, if it lives: of those who hold it together any may end first."""
+    """Return the process that the file names, if it lives."""
     text = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
     if not text.isdecimal():
-        return "(unknown)"
+        return _NOBODY
     try:
         os.kill(int(text), 0)
     except PermissionError:
         return text
     except (ProcessLookupError, OverflowError):
-        return "(unknown)"
+        return _NOBODY
     return text

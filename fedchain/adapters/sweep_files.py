@@ -5,6 +5,7 @@
     sweeps/<name>/<job>.events        what the job's process says while it runs, a line an event; begun anew each time
     sweeps/<name>/<job>.log           what its libraries print
     sweeps/<name>/lock                held while the sweep is driven
+    sweeps/<name>/machine             the one on which the first job was started, this time
 
 A job is named by the digest of its configuration. `name` is the beginning of the sweep's digest and a number, which
 grows with each fresh start. Files are replaced whole, so a killed sweep leaves each as it was or as it is to be.
@@ -12,7 +13,8 @@ grows with each fresh start. Files are replaced whole, so a killed sweep leaves 
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
@@ -21,11 +23,12 @@ from fedchain.adapters.files import create_file, explained, make_folder, replace
 from fedchain.adapters.home import Home
 from fedchain.adapters.locks import held
 from fedchain.core import document
-from fedchain.core.errors import IntegrityError
+from fedchain.core.errors import InputError, IntegrityError
 
 SWEEP_FORMAT: Final = "fedchain/sweep/1"
 JOB_FORMAT: Final = "fedchain/sweep-job/1"
 _DIGITS: Final = 16
+_MACHINE: Final = "machine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,22 @@ class Slot:
         """The file of what its libraries print."""
         return self.folder / f"{self.config.hex()}.log"
 
+    def check_machine(self, name: str) -> None:
+        """Check that the jobs of the sweep run on one machine: SQLite's shared memory does not reach another.
+
+        Raises:
+            InputError: if an earlier job has started on another one.
+        """
+        path = self.folder / _MACHINE
+        create_file(path, name.encode())
+        with explained(path):
+            first = path.read_bytes().decode("utf-8", "replace")
+        if first != name:
+            raise InputError(
+                "the jobs of a sweep share one home", expected=f"all of them on {first[:80]}", got=name[:80],
+                remedy="ask for one machine, such as --launcher-option slurm_nodelist=NODE",
+            )  # fmt: skip
+
     def read(self) -> JobRecord:
         """Return what is known of the job.
 
@@ -133,13 +152,17 @@ class Sweep:
         """Return the place of a job."""
         return Slot(self.folder, config)
 
-    def driven(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def driven(self) -> Iterator[None]:
         """Be the only one that starts jobs of it.
 
         Raises:
             InputError: if another process does.
         """
-        return held(self.folder / "lock", f"sweep {self.folder.name}", "wait until it ends")
+        with held(self.folder / "lock", f"sweep {self.folder.name}", "wait until it ends"):
+            with explained(self.folder):
+                (self.folder / _MACHINE).unlink(missing_ok=True)
+            yield
 
 
 def newest_sweep(home: Home, digest: bytes) -> Sweep | None:

@@ -82,6 +82,10 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument(
         "--launcher", choices=LAUNCHERS, help="what starts the jobs of a sweep (default: local, processes of our own)"
     )
+    parser.add_argument(
+        "--launcher-option", metavar="KEY=VALUE", action="append", default=[],
+        help="a parameter of submitit, such as slurm_partition=gpu; may be given several times",
+    )  # fmt: skip
 
 
 def run(options: RunOptions, screen: Screen, simulate: Simulate) -> Exit:
@@ -149,9 +153,9 @@ def _plan(config: ExperimentConfig, home: Path) -> PlanSummary:
 def _handle(options: argparse.Namespace, screen: Screen) -> Exit:
     if options.multirun:
         return _sweep(options, screen)
-    for name in ("jobs", "launcher"):
-        if getattr(options, name) is not None:
-            raise InputError(f"--{name} is for sweeps", remedy="add --multirun")
+    for name in ("jobs", "launcher", "launcher_option"):
+        if getattr(options, name):
+            raise InputError(f"--{name.replace('_', '-')} is for sweeps", remedy="add --multirun")
     overrides: Sequence[str] = options.overrides
     chosen = RunOptions(
         overrides=tuple(overrides),
@@ -166,7 +170,8 @@ def _handle(options: argparse.Namespace, screen: Screen) -> Exit:
 def _sweep(options: argparse.Namespace, screen: Screen) -> Exit:
     from fedchain.wiring.launchers import launcher_of  # noqa: PLC0415 - sweeps only, and before what follows
 
-    launch = launcher_of(options.launcher or LAUNCHERS[0], JOB_MODULE)
+    name, parameters = options.launcher or LAUNCHERS[0], _pairs(options)
+    launch = None if options.dry_run else launcher_of(name, JOB_MODULE, home_of(options), parameters)
     from fedchain.cli.sweep import SweepOptions, dry_run, sweep  # noqa: PLC0415 - brings torch and Hydra with it
 
     chosen = SweepOptions(
@@ -177,7 +182,17 @@ def _sweep(options: argparse.Namespace, screen: Screen) -> Exit:
         fresh=options.fresh,
         at_once=options.jobs,
     )
-    return dry_run(chosen, screen) if options.dry_run else sweep(chosen, screen, launch)
+    return dry_run(chosen, screen) if launch is None else sweep(chosen, screen, launch)
+
+
+def _pairs(options: argparse.Namespace) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for text in options.launcher_option:
+        name, sign, value = str(text).partition("=")
+        if not name.isidentifier() or not sign:
+            raise InputError("--launcher-option", expected="key=value", got=repr(text)[:80])
+        pairs[name] = value
+    return pairs
 
 
 def _is_default_home(options: argparse.Namespace) -> bool:

@@ -6,6 +6,7 @@ This module imports all that a run needs, so that a process that is forked after
 from __future__ import annotations
 
 import os
+import platform
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -67,6 +68,7 @@ def run_job(line: str) -> None:
 
 def _ended(call: JobCall, slot: Slot) -> JobEnd:
     try:
+        slot.check_machine(platform.node())
         with _told(slot) as watcher:
             return _finished(simulate_wanted(Wanted(slot=slot), _config(call), Path(call.home), watcher))
     except (FedchainError, ExceptionGroup) as error:

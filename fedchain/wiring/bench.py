@@ -6,7 +6,7 @@ was loaded here is what the sites of this process agree to train; a task that na
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,13 +32,15 @@ from fedchain.workflow.planning import local_training
 class Bench:
     """The partitions of a run, the models of one's own by target, and the own source files by path.
 
-    `initial` is the model that a run starts from where it is brought, and not made by the configuration.
+    `initial` is the model that a run starts from where it is brought, and not made by the configuration; `score` gives
+    a round's metrics, from its number and its model, where they are not those of held-out rows.
     """
 
     partitions: tuple[Partition, ...]
     makers: Makers = field(default_factory=dict[str, Maker])
     sources: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     initial: FloatTensors | None = None
+    score: Callable[[int, bytes], dict[str, dict[str, float]]] | None = None
 
     def training(self, config: ExperimentConfig) -> LocalTraining:
         """Return what every site is told to do."""

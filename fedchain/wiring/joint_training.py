@@ -18,8 +18,7 @@ import numpy as np
 from fedchain.adapters.datasets.partition import Partition
 from fedchain.adapters.targets import is_importable
 from fedchain.adapters.training.device import CPU
-from fedchain.adapters.training.engine.cohort import CohortEngine
-from fedchain.adapters.training.models import schema
+from fedchain.adapters.training.engine.cohort import CohortEngine, products_of
 from fedchain.adapters.training.trainer import TorchTrainer
 from fedchain.config import ExperimentConfig
 from fedchain.core.errors import FedchainError
@@ -31,7 +30,7 @@ from fedchain.ports.training import Engine, LocalRound, Trainer
 from fedchain.wiring.bench import Bench
 from fedchain.workflow.site import Site
 
-WORTH_A_POOL: Final = 2 * 10**11
+WORTH_A_POOL: Final = 10**10
 """Multiplications of a run from which on worker processes, which take seconds to start, are worth it."""
 
 
@@ -133,8 +132,8 @@ def opened_training(config: ExperimentConfig, bench: Bench, training: LocalTrain
         yield Training(bench, config.device, None)
         return
     partitions = {each.name: each for each in bench.partitions}
-    workers = chosen.workers or _workers_worth(bench, training)
-    engine = CohortEngine(partitions, workers if _loads(bench, training) else 1, makers=bench.makers)
+    workers = 1 if not _loads(bench, training) else chosen.workers or _workers_worth(bench, training)
+    engine = CohortEngine(partitions, workers, makers=bench.makers)
     why = engine.refusal(training)
     try:
         yield Training(bench, CPU, None if why else JointTraining(engine), why)
@@ -152,8 +151,7 @@ def _prepared(site: Site, task: Task, model: bytes) -> LocalRound | None:
 def _workers_worth(bench: Bench, training: LocalTraining) -> int:
     rows = sum(len(each.train_y) for each in bench.partitions)
     taken = training.updates * training.batch_size * len(bench.partitions) or training.epochs * rows
-    parameters = schema(training.model, training.model_options, bench.makers).parameters
-    is_worth = 3 * parameters * taken * training.rounds >= WORTH_A_POOL
+    is_worth = products_of(training, bench.partitions[0], bench.makers) * taken * training.rounds >= WORTH_A_POOL
     return min(len(os.sched_getaffinity(0)), len(bench.partitions)) if is_worth else 1
 
 
@@ -164,6 +162,4 @@ def _loads(bench: Bench, training: LocalTraining) -> bool:
 
 
 def _equal(one: FloatTensors, other: FloatTensors) -> bool:
-    return one.keys() == other.keys() and all(
-        each is other[name] or np.array_equal(each, other[name]) for name, each in one.items()
-    )
+    return one.keys() == other.keys() and all(np.array_equal(each, other[name]) for name, each in one.items())

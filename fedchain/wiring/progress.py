@@ -49,17 +49,20 @@ def plots_path(home: Home, run: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The metrics of one run as it goes; `evaluate` takes a model's canonical bytes, `spent` is up to now."""
+    """The metrics of one run as it goes; `evaluate` takes a round and its model's canonical bytes.
+
+    `spent` is up to now.
+    """
 
     goal: Goal
     metrics: RoundMetrics
     models: ModelSeries
-    evaluate: Callable[[bytes], Metrics]
+    evaluate: Callable[[int, bytes], Metrics]
     spent: Spent = field(default_factory=Spent)
 
     def take(self, round_: int, cid: str) -> Metrics:
         """Evaluate a round's model and keep its metrics, with what was spent up to now."""
-        found = self.evaluate(self.models.get(Cid.parse(cid)))
+        found = self.evaluate(round_, self.models.get(Cid.parse(cid)))
         self.metrics.add(round_, cid, found, self.spent)
         return found
 

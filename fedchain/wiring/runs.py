@@ -35,6 +35,8 @@ def runs(home: Path) -> tuple[RunRow, ...]:
 
 
 def _row(home: Home, store: ArtifactStore, name: str) -> RunRow | None:
+    if not home.journal(name).exists():  # a run that another process is about to begin
+        return None
     try:
         state = RunState.replay(read_journal(home.journal(name)))
         if state.planned is None:

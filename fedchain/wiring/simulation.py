@@ -28,7 +28,6 @@ from fedchain.adapters.threads import run_all_on
 from fedchain.adapters.tracking import tracked, tracking_uri
 from fedchain.adapters.training.accounting import PrvAccountant
 from fedchain.adapters.training.models import build
-from fedchain.adapters.training.modules import Makers
 from fedchain.config import ExperimentConfig
 from fedchain.core.cid import Cid
 from fedchain.core.task import LocalTraining
@@ -220,7 +219,7 @@ def prepared_as(wanted: Wanted, config: ExperimentConfig, home: Path, watcher: W
             raise AssertionError("a journal starts with its plan")
         plan = read_plan(store, state.planned.manifest_cid, config.strategy.round_timeout_s)
         check_start(config, bench, plan.manifest)
-        progress = _progress(opened, config, state, _Scored(store, training, hospitals, bench.makers))
+        progress = _progress(opened, config, state, _Scored(store, training, hospitals, bench))
         is_tracked = wanted.slot is None  # whoever drives a sweep tracks all its jobs
         watch = stack.enter_context(_watched(opened, hospitals, progress, watcher, is_tracked=is_tracked))
         watch(replace(_started(config, plan, state, hospitals), sweep=wanted.slot.sweep if wanted.slot else ""))
@@ -359,18 +358,19 @@ class _Scored:
     store: ArtifactStore
     training: LocalTraining
     hospitals: tuple[Hospital, ...]
-    makers: Makers
+    bench: Bench
+
+    def metrics(self, round_: int, model: bytes) -> dict[str, dict[str, float]]:
+        """Return a round's metrics."""
+        if self.bench.score is not None:
+            return self.bench.score(round_, model)
+        return metrics_of(model, self.training, self.hospitals, self.bench.makers)
 
 
 def _progress(home: Home, config: ExperimentConfig, state: RunState, scored: _Scored) -> Progress:
     run = "" if state.planned is None else state.planned.run.hex()
     metrics = RoundMetrics.read(metrics_path(home, run), models_by_round(state))
-    return Progress(
-        goal_of(config),
-        metrics,
-        ModelSeries(scored.store),
-        lambda model: metrics_of(model, scored.training, scored.hospitals, scored.makers),
-    )
+    return Progress(goal_of(config), metrics, ModelSeries(scored.store), scored.metrics)
 
 
 @contextmanager

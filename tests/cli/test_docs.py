@@ -13,6 +13,7 @@ from fedchain.cli.audit import LEVELS
 from fedchain.cli.compose import CONF, choices_of, compose
 from fedchain.cli.exits import MEANING, PRECEDENCE
 from fedchain.cli.main import parser
+from fedchain.cli.multirun import compose_sweep
 from fedchain.cli.validate import field_paths
 from fedchain.cli.words import WORDS
 
@@ -123,7 +124,9 @@ def test_every_run_in_the_docs_has_overrides_that_compose(name: str, tmp_path: P
     assert lines
     for line in lines:
         overrides = [each for each in line.split() if "=" in each]
-        if "--config-dir" not in line:
+        if "--multirun" in line:
+            assert compose_sweep(overrides)
+        elif "--config-dir" not in line:
             assert compose(overrides).experiment
 
 

@@ -38,8 +38,8 @@ def test_the_last_override_varies_fastest_and_fixed_ones_are_no_part_of_a_jobs_n
     ],
 )
 def test_hydras_words_for_many_values(override: str, values: list[str]) -> None:
-    expected: list[tuple[str, ...]] = [(f"seed={value}",) for value in values] or [()]
-    assert [each.varied for each in compose_sweep([override])] == expected
+    expected = [[f"seed={value}"] for value in values] or [[]]
+    assert [list(each.varied) for each in compose_sweep([override])] == expected
 
 
 def test_a_glob_takes_the_options_of_a_group() -> None:

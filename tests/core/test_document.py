@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+import rfc8785
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fedchain.core import document
@@ -232,3 +233,16 @@ def test_an_error_names_the_place() -> None:
         document.from_bytes(Sample, SAMPLE_BYTES.replace(b'"steps":3', b'"steps":"x"'))
     with pytest.raises(FormatError, match=r"Sample\.table\['b'\]"):
         document.from_bytes(Sample, SAMPLE_BYTES.replace(b'"9007199254740992"', b"[]"))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text() | st.text('\x00\x1f\x7f\\"\n/~'),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4),
+)
+
+
+@given(JSON)
+@example({"\U0001f600": 1, "\uffff": 2})
+@example("\x7f\x1f\u2028")
+def test_every_value_is_encoded_as_the_reference_does(value: object) -> None:
+    assert document.to_bytes(value) == rfc8785.dumps(value)  # type: ignore[arg-type]  # any JSON value

@@ -17,7 +17,8 @@ from fedchain import flower
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "api.md").read_text()
-NAMES = {f"fedchain.{name}": getattr(fedchain, name) for name in vars(fedchain)["_PUBLIC"]} | {
+PUBLIC: list[str] = sorted(vars(fedchain)["_PUBLIC"])
+NAMES = {f"fedchain.{name}": getattr(fedchain, name) for name in PUBLIC} | {
     f"fedchain.flower.{name}": each
     for name, each in vars(flower).items()
     if getattr(each, "__module__", "") == flower.__name__ and not name.startswith("_")
@@ -48,7 +49,7 @@ def test_the_names_are_the_public_ones_and_no_other() -> None:
 
 def test_the_stub_has_the_same_names() -> None:
     stub = (ROOT / "fedchain" / "__init__.pyi").read_text()
-    assert sorted(re.findall(r"import (\w+) as \1$", stub, re.MULTILINE)) == sorted(vars(fedchain)["_PUBLIC"])
+    assert sorted(re.findall(r"import (\w+) as \1$", stub, re.MULTILINE)) == PUBLIC
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))

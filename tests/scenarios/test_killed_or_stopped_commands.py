@@ -53,9 +53,9 @@ def launched(home: Path, blow: Blow = NO_BLOW, tracking: str = "untracked") -> s
 
 
 @contextmanager
-def stopped(home: Path, step: Step) -> Iterator[subprocess.Popen[str]]:
-    """A process that has put itself to sleep after a step; it is woken and ended when the test is through with it."""
-    with launched(home, ("SIGSTOP", step, "after", "1")) as process:
+def stopped(home: Path, step: Step, moment: str = "after") -> Iterator[subprocess.Popen[str]]:
+    """A process that has put itself to sleep at a step; it is woken and ended when the test is through with it."""
+    with launched(home, ("SIGSTOP", step, moment, "1")) as process:
         _, status = os.waitpid(process.pid, os.WUNTRACED)
         assert os.WIFSTOPPED(status), "the command came to this step"
         try:
@@ -108,14 +108,16 @@ def test_a_process_that_sleeps_past_its_rounds_deadline_ends_and_the_round_has_a
 
 
 @pytest.mark.slow
-def test_of_two_commands_on_one_home_the_second_refuses_in_one_line_and_disturbs_nothing(
+def test_of_two_commands_for_one_run_the_second_refuses_in_one_line_and_disturbs_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home = tmp_path / "home"
-    with stopped(home, Step.FINISHED) as first:
-        assert main([*RUN, "--home", str(home)]) == Exit.INPUT
-        (line,) = capsys.readouterr().err.splitlines()
-        assert f"home is in use by process {first.pid}" in line
+    with stopped(home, Step.FINISHED, "before") as first:
+        (row,) = runs(home)
+        for command, what in ((RUN, f"run 0x{row.run}"), (("store", "gc"), "home")):
+            assert main([*command, "--home", str(home)]) == Exit.INPUT
+            (line,) = capsys.readouterr().err.splitlines()
+            assert line.startswith(f"fedchain: {what} is in use by process {first.pid}: got ")
         assert main(["verify", "--home", str(home)]) == Exit.UNPINNED, "reading beside the writer"
         os.kill(first.pid, signal.SIGCONT)
         first.communicate(timeout=LONG_S)

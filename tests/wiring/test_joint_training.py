@@ -8,17 +8,25 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
+from fedchain.adapters.datasets.heart import load_heart
+from fedchain.adapters.datasets.partition import Partition
+from fedchain.adapters.training.engine.cohort import CohortEngine
+from fedchain.adapters.training.modules import Makers
+from fedchain.config import SimulationConfig
 from fedchain.core.envelope import Envelope
 from fedchain.core.errors import PolicyError
 from fedchain.core.fixedpoint import FixedPoint
+from fedchain.core.task import LocalTraining
 from fedchain.core.tensors import FloatTensors, decode, encode
 from fedchain.ports.cohort import Reply
 from fedchain.ports.training import LocalRound
-from fedchain.wiring.joint_training import JointCohort, JointTrainer, JointTraining
+from fedchain.wiring.bench import Bench
+from fedchain.wiring.joint_training import JointCohort, JointTrainer, JointTraining, opened_training
 from fedchain.workflow.site import Site
 from tests.doubles.cohort import DirectCohort
 from tests.doubles.power import PowerCutError
 from tests.doubles.training import NamedTrainer
+from tests.scenarios.genuine import SMALL
 from tests.workflow.hospital import MODEL, World, world
 
 NAMES = ("a", "b", "c")
@@ -120,6 +128,26 @@ def test_where_everybody_released_nothing_is_trained(simulated: Simulated) -> No
     simulated.round()
     simulated.round()
     assert len(simulated.engine.calls) == 1
+
+
+@pytest.mark.parametrize(("rounds", "processes"), [(5, 1), (10**6, 2)], ids=["little work", "much work"])
+def test_processes_are_started_where_the_work_is_worth_it(
+    rounds: int, processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    asked: list[int] = []
+    make = CohortEngine.__init__
+
+    def made(engine: CohortEngine, partitions: Mapping[str, Partition], workers: int, makers: Makers) -> None:
+        asked.append(workers)
+        make(engine, partitions, workers, makers=makers)
+
+    monkeypatch.setattr(CohortEngine, "__init__", made)
+    training = LocalTraining("logistic", {"inputs": "13"}, 2, 32, "0.5", "off", 10_000_000, "1.0", rounds, 1)
+    for config in (SimulationConfig(None), SimulationConfig(None, workers=3), SimulationConfig(None, engine="sites")):
+        with opened_training(replace(SMALL, simulation=config), Bench(load_heart()), training) as trained:
+            assert (trained.joint is None) is (config.engine == "sites")
+    assert asked == [processes, 3]
 
 
 def test_preparing_twice_charges_once_and_a_refusal_charges_nothing() -> None:

@@ -46,11 +46,9 @@ PROGRAMS: Final = (
     Program("pfl 0.6", "pfl", ("pfl==0.6.0", TORCH), "pfl_rounds"),
     Program("Flower 1.41 (Ray)", "flower", ("flwr[simulation]==1.41.0", TORCH), "flower_rounds"),
     Program("FedLab 1.3", "fedlab", ("fedlab==1.3.0", TORCH), "fedlab_rounds"),
+    Program("fluke 0.8", "fluke", ("fluke-fl==0.8.1", TORCH), "fluke_rounds"),
 )
-MISSING: Final = {
-    "blazefl": "needs Python 3.12 or later; no program here yet",
-    "fluke 0.8": "installs (fluke-fl); no program here yet",
-}
+MISSING: Final = {"blazefl": "it needs Python 3.12, for which PyPI has no build of torch without CUDA"}
 
 
 def main() -> int:

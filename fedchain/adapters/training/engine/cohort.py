@@ -199,5 +199,21 @@ def recipe_of(training: LocalTraining) -> Recipe:
     )
 
 
+def products_of(training: LocalTraining, partition: Partition, makers: Makers) -> int:
+    """Return the multiplications of linear layers and convolutions that one row takes forwards."""
+    base = initial(training.model, training.model_options, training.seed, makers)
+    module, products = build(training.model, training.model_options, base, makers).eval(), [0]
+
+    def count(layer: nn.Linear | nn.Conv1d | nn.Conv2d, _rows: object, outputs: torch.Tensor) -> None:
+        products.append(outputs.numel() * layer.weight[0].numel())
+
+    for each in module.modules():
+        if isinstance(each, nn.Linear | nn.Conv1d | nn.Conv2d):
+            each.register_forward_hook(count)
+    with torch.no_grad():
+        module(torch.from_numpy(partition.train_x[:1]).double())
+    return sum(products)
+
+
 def _size(shape: tuple[int, ...]) -> int:
     return torch.Size(shape).numel()
