@@ -14,6 +14,7 @@ from fedchain.core.errors import InputError, PolicyError
 from fedchain.core.lineage import ClaimLevel, Verdict
 from fedchain.core.releases import Decision, VersionState
 from fedchain.ports.watcher import Event, RoundEnded
+from fedchain.wiring.export import export
 from fedchain.wiring.release_status import status
 from fedchain.wiring.releases import bring, cancel, dismiss, dispose, name_reviewer, register, roll_back, vote
 from fedchain.workflow.signing import Signing
@@ -198,3 +199,20 @@ def test_with_a_log_every_verb_says_in_one_line_that_releases_need_a_chain(
         assert main(["model", *command, "--home", str(tmp_path)]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert "releasing models needs a chain" in line
+
+
+def test_a_version_of_a_run_that_began_with_a_file_descends_from_an_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    home = tmp_path / "home"
+    parent = run_quietly(SMALL, home).hex()
+    export(home, parent, tmp_path / "start.safetensors", best=False)
+    initial = replace(SMALL.model, initial="start.safetensors")
+    child = run_quietly(replace(SMALL, rounds=1, model=initial), home).hex()
+    register(home, say_nothing, child)
+    lineage = check(home, trusted=True)
+    (begun,) = {each.base_model for each in lineage.rounds if (each.run, each.round) == (child, 1)}
+    assert begun in {each.model_digest for each in lineage.rounds if each.run == parent}
+    assert [each.removeprefix("0x") for each in only(home).parents] == [begun]
+    assert (lineage.verdict, lineage.findings) == (Verdict.VERIFIED, ())
