@@ -19,6 +19,7 @@ import torch
 from fedchain.adapters.datasets.partition import Floats
 from fedchain.adapters.training.models import build
 from fedchain.adapters.training.modules import NO_MAKERS, Makers
+from fedchain.adapters.training.trainer import single_threaded
 from fedchain.core.tensors import FloatTensors
 
 RARE: Final = 0.05
@@ -61,7 +62,7 @@ def scorer(
     module = build(model, options, tensors, makers).eval()
 
     def score(rows: Floats) -> Scores:
-        with torch.no_grad():
+        with single_threaded(), torch.no_grad():
             outputs: Scores = module(torch.from_numpy(rows).double()).numpy()
         return outputs
 
