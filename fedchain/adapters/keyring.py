@@ -27,10 +27,17 @@ _APPLICATION_ID: Final = 0x6665646B
 _FORMAT: Final = 1
 _TIMEOUT_S: Final = 60.0
 _SCHEMA: Final = f"""
-CREATE TABLE held (cid TEXT PRIMARY KEY, keys BLOB NOT NULL, content BLOB UNIQUE) STRICT, WITHOUT ROWID;
-CREATE TABLE erased (cid TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS held (cid TEXT PRIMARY KEY, keys BLOB NOT NULL, content BLOB UNIQUE) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS erased (cid TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {_FORMAT};
+"""
+
+# Two processes may put one content at once under two keys: both are kept, and the first is the one that is found by it.
+_KEEP: Final = """
+INSERT INTO held (cid, keys, content)
+VALUES (?1, ?2, CASE WHEN EXISTS (SELECT 1 FROM held WHERE content = ?3) THEN NULL ELSE ?3 END)
+ON CONFLICT DO NOTHING
 """
 
 
@@ -59,8 +66,7 @@ class KeyRing:
             sql = self._open()
             if self.is_erased(cid):
                 raise LockedArtifactError(f"the keys of {cid} were erased", remedy="they are gone for good")
-            query = "INSERT INTO held (cid, keys, content) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
-            sql.execute(query, (cid.text, document.to_bytes(keys), content))
+            sql.execute(_KEEP, (cid.text, document.to_bytes(keys), content))
 
     def find(self, cid: Cid) -> WrappedKeys | None:
         """Return the keys of an artifact, or None."""

@@ -47,6 +47,38 @@ def test_the_first_keys_stand(path: Path) -> None:
     assert ring.find(CIDS[0]) == keys_of(CIDS[0])
 
 
+def test_one_content_that_two_processes_put_at_once_is_kept_under_both_its_keys(path: Path) -> None:
+    """Each has looked for the content before the other has kept it, and drawn a key of its own."""
+    one, other = KeyRing(path), KeyRing(path)
+    assert one.find_content(b"content") is other.find_content(b"content") is None
+    one.keep(CIDS[0], keys_of(CIDS[0]), b"content")
+    other.keep(CIDS[1], keys_of(CIDS[1]), b"content")
+    assert [one.find(cid) for cid in CIDS[:2]] == [keys_of(cid) for cid in CIDS[:2]]
+    assert one.find_content(b"content") == (CIDS[0], keys_of(CIDS[0]))
+
+
+BEGIN = """
+import sys
+from pathlib import Path
+from tests.adapters.test_keyring import CIDS, KeyRing, keys_of
+ring, number = KeyRing(Path(sys.argv[1])), int(sys.argv[2])
+sys.stdin.read()
+ring.keep(CIDS[number], keys_of(CIDS[number]))
+"""
+
+
+def test_processes_that_begin_a_ring_together_lose_nothing(path: Path) -> None:
+    beginners = [
+        subprocess.Popen([sys.executable, "-c", BEGIN, str(path), str(number)], stdin=subprocess.PIPE)
+        for number in range(4)
+    ]
+    for each in beginners:
+        assert each.stdin is not None
+        each.stdin.close()  # go
+    assert [each.wait() for each in beginners] == [0] * 4
+    assert all(KeyRing(path).find(CIDS[number]) for number in range(4))
+
+
 def test_no_byte_of_an_erased_key_is_left_in_any_file(path: Path) -> None:
     ring = KeyRing(path)
     for cid in CIDS:
