@@ -7,13 +7,13 @@ leaves a site is checked, charged, quantised, encrypted and signed where it alwa
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import torch
 
 from fedchain.adapters.datasets.partition import Partition
 from fedchain.adapters.targets import is_importable
@@ -152,7 +152,8 @@ def _workers_worth(bench: Bench, training: LocalTraining) -> int:
     rows = sum(len(each.train_y) for each in bench.partitions)
     taken = training.updates * training.batch_size * len(bench.partitions) or training.epochs * rows
     is_worth = products_of(training, bench.partitions[0], bench.makers) * taken * training.rounds >= WORTH_A_POOL
-    return min(len(os.sched_getaffinity(0)), len(bench.partitions)) if is_worth else 1
+    # Torch has as many threads as there are processors, or the share that a job of a sweep was given.
+    return min(torch.get_num_threads(), len(bench.partitions)) if is_worth else 1
 
 
 def _loads(bench: Bench, training: LocalTraining) -> bool:
