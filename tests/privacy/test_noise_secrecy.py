@@ -111,7 +111,7 @@ def test_production_gives_the_trainer_no_key_of_its_own() -> None:
             if name == "TorchTrainer":
                 made += 1
                 assert len(call.args) == 1, path
-                assert {keyword.arg for keyword in call.keywords} <= {"makers"}, path
+                assert {keyword.arg for keyword in call.keywords} <= {"makers", "device"}, path
             if name == "SecretStream":
                 expected = "job.secret" if path.parent.name == "engine" else "self.secret"
                 assert ast.unparse(call) == f"SecretStream({expected})", path

@@ -134,7 +134,7 @@ def test_where_everybody_released_nothing_is_trained(simulated: Simulated) -> No
 def test_processes_are_started_where_the_work_is_worth_it(
     rounds: int, processes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
     asked: list[int] = []
     make = CohortEngine.__init__
 
