@@ -6,12 +6,12 @@ import base64
 import functools
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from fedchain.adapters.training.trainer import TorchTrainer
-from fedchain.config import PrivacyConfig
-from fedchain.wiring import hospitals
+from fedchain.config import PrivacyConfig, SimulationConfig
+from fedchain.wiring import joint_training
 from tests.scenarios.genuine import SMALL, run_quietly
 
 pytestmark = pytest.mark.slow
@@ -30,15 +30,19 @@ def encodings(key: bytes) -> list[bytes]:
     return [key, key[::-1], *(text.encode() for text in texts)]
 
 
-def test_no_file_of_the_home_holds_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("engine", ["auto", "sites"])
+def test_no_file_of_the_home_holds_the_key(
+    engine: Literal["auto", "sites"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[int] = []
 
     def known(size: int) -> bytes:
         asked.append(size)
         return KEY[:size]
 
-    monkeypatch.setattr(hospitals, "TorchTrainer", functools.partial(TorchTrainer, secret=known))
-    run_quietly(PRIVATE, tmp_path / "home")
+    trainer = {"auto": "CohortEngine", "sites": "TorchTrainer"}[engine]
+    monkeypatch.setattr(joint_training, trainer, functools.partial(getattr(joint_training, trainer), secret=known))
+    run_quietly(replace(PRIVATE, simulation=SimulationConfig(None, engine=engine)), tmp_path / "home")
     assert asked, "the known key was used"
     for path in (each for each in (tmp_path / "home").rglob("*") if each.is_file()):
         content = path.read_bytes()

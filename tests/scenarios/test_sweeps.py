@@ -233,12 +233,16 @@ def test_a_killed_sweep_goes_on_with_the_same_runs_and_charges_nothing_twice(tmp
     arguments = ("--jobs", "2", "--json", "experiment=heart", "rounds=3", "seed=range(1,7)")
     with command(home, *arguments) as process:
         assert process.stderr is not None
-        rounds = ends = 0
-        while ends < ended or rounds < 2:
+        ends, halfway = 0, set[str]()
+        while ends < ended or not halfway:
             line = process.stderr.readline()
             assert line, "the sweep ended before it was killed"
-            rounds += ": round " in line
-            ends += line.endswith(": ended\n")
+            job, _, what = line.partition(": ")
+            if what.startswith("round 2 "):
+                halfway.add(job)
+            if what == "ended\n":
+                halfway.discard(job)
+                ends += 1
         os.killpg(process.pid, signal.SIGKILL)
     before, charged = runs_of(home), set(charges_of(home))
     assert 0 < len(before) < 6
