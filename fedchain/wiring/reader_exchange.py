@@ -1,8 +1,9 @@
 """Another reading key in the place of one: what was wrapped for the old key is wrapped for the new one, then it goes.
 
 At every moment the key in its place opens the whole ring: first each data key is wrapped for both, then the new key
-takes the place, then nothing is wrapped for the old one any more. The old key lies in `keys/past-<role>/` until that
-is done, so that an exchange that was killed is finished by the next one. Copies of the ring open for the old key still.
+takes the place, then no ring that lies here has a wrap for the old one any more. The old key lies in
+`keys/past-<role>/` until that is done, so that an exchange that was killed is finished by the next one. Copies of the
+rings open for the old key still.
 """
 
 from __future__ import annotations
@@ -43,7 +44,10 @@ def exchange(home: Path, role: str, name: str) -> int:
         if successor.exists():
             replace_file(path, successor.read_bytes())
         gone = public_of(past)
-        kept = ring.rewrap(lambda _, keys: replace(keys, keys=tuple(k for k in keys.keys if k.recipient != gone)))
+        now = Opener.of(read_secret(path)).recipient
+        for other in _rings(opened):  # those who wrote keep wraps for all readers
+            other.rewrap(lambda cid, keys: _instead(keys, gone, ring.find(cid), now))
+        kept = ring.rewrap(lambda _, keys: _without(keys, gone))
         for each in (successor, past):
             _remove(each)
         return kept
@@ -60,6 +64,22 @@ def _ring(home: Home, role: str, name: str) -> KeyRing:
         f"{role[:80]}/{name[:80]}", expected=f"a reading key of this home: its role ends with {READER}",
         remedy="`fedchain keys` lists them; signing keys are exchanged by `fedchain registry rotate-device`",
     )  # fmt: skip
+
+
+def _rings(home: Home) -> list[KeyRing]:
+    return [ring_of(home, each) for each in HOLDERS] + [site_ring(home, each) for each in site_names(home)]
+
+
+def _without(keys: WrappedKeys, gone: bytes | None) -> WrappedKeys:
+    return replace(keys, keys=tuple(each for each in keys.keys if each.recipient != gone))
+
+
+def _instead(keys: WrappedKeys, gone: bytes | None, known: WrappedKeys | None, new: bytes) -> WrappedKeys:
+    """Put the reader's new wrap, where its ring has one, in the place of the one for its old key."""
+    if gone is None or keys.of(gone) is None:
+        return keys
+    added = () if known is None or keys.of(new) is not None else known.only(new).keys
+    return replace(_without(keys, gone), keys=_without(keys, gone).keys + added)
 
 
 def _drawn(keys: Path, role: str, name: str) -> Opener:

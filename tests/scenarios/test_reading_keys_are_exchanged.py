@@ -17,7 +17,8 @@ from fedchain.core.cid import Cid
 from fedchain.core.errors import InputError, LockedArtifactError
 from fedchain.core.lineage import Verdict
 from fedchain.wiring import reader_exchange
-from fedchain.wiring.confidential import open_artifacts, ring_of, site_ring
+from fedchain.wiring.confidential import HOLDERS, open_artifacts, ring_of, site_ring
+from fedchain.wiring.parties import site_names
 from fedchain.wiring.reader_exchange import exchange
 from tests.doubles.power import Power, PowerCutError, after, never
 from tests.scenarios.genuine import Genuine, check
@@ -55,6 +56,11 @@ def held(ring: KeyRing, home: Path) -> list[Cid]:
     return [cid for cid in open_artifacts(Home(home)).inner.cids() if ring.find(cid) is not None]
 
 
+def every_ring(home: Path) -> list[KeyRing]:
+    opened = Home(home)
+    return [ring_of(opened, each) for each in HOLDERS] + [site_ring(opened, each) for each in site_names(opened)]
+
+
 def mortal(power: Power, name: str, effect: Callable[..., Any]) -> Callable[..., Any]:
     def act(*arguments: Any, **named: Any) -> Any:
         power.pass_moment(f"before {name}")
@@ -75,6 +81,8 @@ def test_the_new_key_opens_what_the_old_one_did_and_the_old_one_nothing(home: Pa
     new = opener(home, role, name)
     assert new.recipient != old.recipient
     assert (opened_by(new, ring, cids), opened_by(old, ring, cids)) == (len(cids), 0)
+    for each in every_ring(home):  # whoever else keeps a wrap for the old key would keep that key alive
+        assert opened_by(old, each, held(each, home)) == 0
     assert not list(Home(home).keys.glob("next-*/*")) + list(Home(home).keys.glob("past-*/*"))
     assert check(home, trusted=True).verdict is Verdict.VERIFIED
 
