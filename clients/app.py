@@ -43,7 +43,8 @@ def make_client_app(site_of: Callable[[Context], Site]) -> ClientApp:
 
 
 def _train(site: Site, message: Message) -> ConfigRecord:
-    signed = site.contribute(_task(_bytes(message, "document")), _bytes(message, "model"))
+    control = _bytes(message, "control") if "control" in message.content.config_records.get(RECORD, ()) else b""
+    signed = site.contribute(_task(_bytes(message, "document")), _bytes(message, "model"), control)
     return ConfigRecord({"header": document.to_bytes(signed.header), "payload": signed.payload, "keys": signed.keys})
 
 

@@ -77,10 +77,11 @@ class StrategyConfig:
     """How clients train and how updates become the next model.
 
     `updates` batches a round take the place of `epochs` where they are not 0.
+    "scaffold" wants `updates`, since its controls are for as many steps of every client.
     `proximal` is FedProx's mu; the other reals at the end are the server optimiser's, for "fedavgm" and "fedadam".
     """
 
-    name: Literal["fedadam", "fedavg", "fedavgm", "fedprox"]
+    name: Literal["fedadam", "fedavg", "fedavgm", "fedprox", "scaffold"]
     epochs: Positive
     batch_size: Positive
     learning_rate: PositiveReal

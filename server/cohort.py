@@ -34,12 +34,13 @@ class FlowerCohort:
     pause: Callable[[float], None] = time.sleep
     _asked: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
 
-    def train(self, task: Task, model: bytes, answered: frozenset[int]) -> Iterator[Reply]:
+    def train(self, task: Task, model: bytes, answered: frozenset[int], control: bytes = b"") -> Iterator[Reply]:
         """See `Cohort.train`."""
         nodes = [node for node in self.grid.get_node_ids() if node not in answered]
         body = document.to_bytes(task)
         ttl = float(max(1, task.deadline - self.clock.now()))
-        messages = [_message(node, "train", task.round, ttl, document=body, model=model) for node in nodes]
+        sent = {"document": body, "model": model} | ({"control": control} if control else {})
+        messages = [_message(node, "train", task.round, ttl, **sent) for node in nodes]
         waiting: set[str] = set()
         for node, message_id in zip(nodes, self._push(messages), strict=True):
             if message_id:

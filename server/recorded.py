@@ -80,7 +80,7 @@ class StrategyCohort:
     def __post_init__(self) -> None:
         self._inner = FlowerCohort(self.carrier, self.clock)
 
-    def train(self, task: Task, model: bytes, answered: frozenset[int]) -> Iterator[Reply]:
+    def train(self, task: Task, model: bytes, answered: frozenset[int], control: bytes = b"") -> Iterator[Reply]:
         """See `Cohort.train`."""
         encoding = FixedPoint(task.fraction_bits, task.width)
         arrays = self.form.arrays_of(encoding.dequantise(decode(model)))
@@ -94,7 +94,7 @@ class StrategyCohort:
             }
         )
         self.carrier.invite(sampled, RecordDict({RECORD: words, FROZEN: self.form.frozen}))
-        return self._inner.train(task, model, answered)
+        return self._inner.train(task, model, answered, control)
 
     def late(self) -> Iterator[Reply]:
         """See `Cohort.late`."""

@@ -3,7 +3,8 @@
 Every write is its own transaction and on the disk before it returns (WAL, synchronous=FULL:
 https://www.sqlite.org/pragma.html#pragma_synchronous), so a killed process leaves whole entries only. Reading totals
 and charging is one step under `locked`, an flock on a file beside the database, which the kernel frees when its holder
-dies: two runs on one site can never spend the same epsilon twice. Entries are only added, never changed.
+dies: two runs on one site can never spend the same epsilon twice. Entries are only added, never changed; none but the
+controls that a later round has replaced are dropped.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ _POLL_S: Final = 0.01
 _SALT: Final = "salt"
 _CHARGE: Final = "charge"
 _RELEASED: Final = "released"
+_CONTROL: Final = "control"
 _NOISE: Final = "noise multiplier"
+_ENTER: Final = "INSERT INTO entry (kind, key, dataset, body) VALUES"
 _BODY: Final = "SELECT body FROM entry WHERE kind = ? AND key = ?"
 _SCHEMA: Final = f"""
 CREATE TABLE entry (
@@ -120,9 +123,22 @@ class SiteDatabase:
         """Return the signed update persisted for an attempt, or None."""
         return self._find(_RELEASED, _attempt(key))
 
-    def release(self, key: ChargeKey, update: bytes) -> None:
-        """Persist a signed update durably before it leaves the site; the first one stands."""
-        self._first(_RELEASED, _attempt(key), update)
+    def release(self, key: ChargeKey, update: bytes, control: bytes = b"") -> None:
+        """Persist a signed update, and the client's control after it, durably and at once; the first ones stand."""
+        both = [(_RELEASED, update), (_CONTROL, control)] if control else [(_RELEASED, update)]
+        rows = [value for kind, body in both for value in (kind, _attempt(key), "", body)]
+        self._run(f"{_ENTER} {', '.join(['(?, ?, ?, ?)'] * len(both))} ON CONFLICT DO NOTHING", *rows)
+
+    def control(self, key: ChargeKey) -> bytes | None:
+        """Return the client's control after a released attempt, or None."""
+        return self._find(_CONTROL, _attempt(key))
+
+    def forget_controls(self, run: bytes, before: int) -> None:
+        """Drop the controls of a run's rounds before one whose own is kept."""
+        keys = self._run("SELECT key FROM entry WHERE kind = ? AND key LIKE ?", _CONTROL, f"{run.hex()}/%")
+        for (key,) in keys:
+            if int(key.split("/")[1]) < before:
+                self._run("DELETE FROM entry WHERE kind = ? AND key = ?", _CONTROL, key)
 
     def noise_multiplier(self, run: bytes, dataset: bytes) -> int | None:
         """Return the noise multiplier (1e-6) calibrated for a run, or None."""
@@ -155,8 +171,7 @@ class SiteDatabase:
 
     def _first(self, kind: str, key: str, body: bytes, dataset: bytes = b"") -> bytes:
         """Write an entry unless its key is taken; return the body that stands."""
-        query = "INSERT INTO entry (kind, key, dataset, body) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
-        self._run(query, kind, key, dataset.hex(), body)
+        self._run(f"{_ENTER} (?, ?, ?, ?) ON CONFLICT DO NOTHING", kind, key, dataset.hex(), body)
         return bytes(self._run(_BODY, kind, key)[0][0])
 
     def _only(self, kind: str, key: str, body: bytes, dataset: bytes = b"") -> None:

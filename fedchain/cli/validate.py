@@ -41,6 +41,8 @@ _ADDRESS: Final = re.compile("0x[0-9a-fA-F]{40}")
 _OPEN_GROUPS: Final = ("data", "model")
 """Groups with options that only code of one's own knows."""
 _LARGEST_SEED: Final = 2**53
+_MEANS: Final = ("fedavg", "fedprox", "scaffold")
+"""Strategies whose next model is the base and the mean update."""
 
 
 def validated(resolved: Mapping[str, object]) -> ExperimentConfig:
@@ -193,11 +195,11 @@ def _own_contradictions(config: ExperimentConfig) -> Iterator[InputError]:
                 f"{group}.target", expected=expected, got=got, remedy=f"choose {group}.name=custom with it"
             )
     is_scorable = config.model.name not in ("custom", FLOWER) and config.model.task == "binary"
-    if config.rewards.mode == "donated" and not (is_scorable and config.strategy.name in ("fedavg", "fedprox")):
+    if config.rewards.mode == "donated" and not (is_scorable and config.strategy.name in _MEANS):
         got = f"{config.model.name}, {config.model.task}, {config.strategy.name}"
         yield InputError(
             "rewards need a model that can be scored in integers, and a mean of updates",
-            expected="logistic or mlp with model.task=binary, strategy fedavg or fedprox", got=got,
+            expected="logistic or mlp with model.task=binary, strategy fedavg, fedprox or scaffold", got=got,
             remedy="choose rewards=off",
         )  # fmt: skip
     if (config.strategy.name == "fedprox") != (config.strategy.proximal > 0):
@@ -206,6 +208,11 @@ def _own_contradictions(config: ExperimentConfig) -> Iterator[InputError]:
             f"{config.strategy.proximal:g} for {config.strategy.name}",
         )
         yield InputError("strategy.proximal", expected=expected, got=got, remedy="choose strategy=fedprox")
+    if config.strategy.name == "scaffold" and config.strategy.updates == 0:
+        yield InputError(
+            "strategy.updates", expected="at least 1 for scaffold: as many steps for every client", got=0,
+            remedy="say how many batches a round has, such as strategy.updates=20",
+        )  # fmt: skip
     odd = next((name for name in (*config.model.frozen, *config.model.options) if not name or "," in name), None)
     if odd is not None:
         yield InputError("names in model.frozen and model.options", expected="no comma, not empty", got=_short(odd))

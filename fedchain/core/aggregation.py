@@ -94,6 +94,10 @@ class ExactSum:
         self._check("model", model)
         return {name: self._moved(name, model[name], encoding.limit) for name in self._schema.names}
 
+    def sums(self) -> Mapping[str, npt.NDArray[np.int64]]:
+        """Return the sum of weight * update so far, for each tensor of the schema; not a copy."""
+        return self._sums
+
     def mean(self) -> dict[str, npt.NDArray[np.int64]]:
         """Return the mean update, rounded once, half to even, for each tensor of the schema.
 

@@ -65,7 +65,7 @@ class ServerOptimiser:
                 model[name] = _added(name, base[name], moved, encoding)
         if not all(np.isfinite(each).all() for each in after.values()):
             raise ModelOutOfRangeError("state of the server's optimiser", expected="finite values", got="others")
-        return model, encode({name: _words(each) for name, each in after.items()})
+        return model, encode({name: words_of(each) for name, each in after.items()})
 
     def _moved(self, name: str, update: Floats, before: FloatTensors, after: FloatTensors) -> Floats:
         first, rate = float(self.momentum), float(self.learning_rate)
@@ -82,11 +82,7 @@ class ServerOptimiser:
         return {f"{part}/{name}": np.zeros(shape) for name, shape in shapes for part in _PARTS[self.rule]}
 
     def _read(self, state: bytes, schema: TensorSchema) -> FloatTensors:
-        words = decode(state)
-        expected = {name: (*each.shape, 2) for name, each in self._zeros(schema).items()}
-        if {name: each.shape for name, each in words.items()} != expected:
-            raise FormatError("state of the server's optimiser", expected="a state of this model", got="another")
-        return {name: np.ascontiguousarray(each).view("<f8")[..., 0] for name, each in words.items()}
+        return floats_of(decode(state), {name: each.shape for name, each in self._zeros(schema).items()})
 
 
 def state_digest(data: bytes) -> Digest:
@@ -101,6 +97,17 @@ def _added(name: str, base: npt.NDArray[np.int32], moved: Floats, encoding: Fixe
     return after.astype("<i4")
 
 
-def _words(values: Floats) -> npt.NDArray[np.int32]:
+def words_of(values: Floats) -> npt.NDArray[np.int32]:
     """Return float64 values as pairs of int32, the low word first: the bits, whatever the machine's byte order."""
     return np.ascontiguousarray(values, "<f8").reshape(*values.shape, 1).view("<i4")
+
+
+def floats_of(words: IntTensors, shapes: Mapping[str, tuple[int, ...]]) -> FloatTensors:
+    """Return the float64 values, of the given shapes by name, whose words these are.
+
+    Raises:
+        FormatError: if names or shapes are others.
+    """
+    if {name: each.shape for name, each in words.items()} != {name: (*shape, 2) for name, shape in shapes.items()}:
+        raise FormatError("state of the server", expected="a state of this model", got="another")
+    return {name: np.ascontiguousarray(each).view("<f8")[..., 0] for name, each in words.items()}

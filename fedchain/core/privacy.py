@@ -15,7 +15,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Final
 
 from fedchain.core import document
-from fedchain.core.digest import Digest, tagged
+from fedchain.core.digest import ZERO, Digest, tagged
 from fedchain.core.messages import UNBOUNDED
 
 MICRO: Final = 10**6
@@ -61,7 +61,11 @@ def merged(releases: Iterable[Release]) -> tuple[Release, ...]:
 
 @dataclass(frozen=True, slots=True)
 class DpParams:
-    """The privacy parameters of one update, as digested into `dpParams`; `run_micro_epsilon` is this run so far."""
+    """The privacy parameters of one update, as digested into `dpParams`; `run_micro_epsilon` is this run so far.
+
+    `control` is the digest of the server's control that the steps were corrected by, zero for none: it stands here so
+    that the client's signature binds it.
+    """
 
     mechanism: str
     noise_multiplier_e6: int
@@ -74,6 +78,7 @@ class DpParams:
     accountant: str
     noise_source: str
     run_micro_epsilon: int
+    control: bytes = ZERO
 
     def digest(self) -> Digest:
         """Return the digest that the client signs."""

@@ -46,6 +46,7 @@ class Reason(enum.IntEnum):
     ROUND_ABORTED = 33
     CANNOT_BE_OPENED = 34
     NOT_ENCRYPTED = 35
+    OTHER_CONTROL = 36
 
     @property
     def words(self) -> str:
@@ -89,4 +90,5 @@ _WORDS = {
     Reason.ROUND_ABORTED: "the round was aborted",
     Reason.CANNOT_BE_OPENED: "payload that the keys beside it do not open",
     Reason.NOT_ENCRYPTED: "payload in plain where the run asks for encryption",
+    Reason.OTHER_CONTROL: "trained with another control of the server",
 }

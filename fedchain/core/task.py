@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fedchain.core import document
-from fedchain.core.digest import Digest, tagged
+from fedchain.core.control import NO_CORRECTION
+from fedchain.core.digest import ZERO, Digest, tagged
 from fedchain.core.eip712 import Domain, signing_digest
 from fedchain.core.messages import ClientUpdate, InclusionPromise
 from fedchain.core.privacy import DpParams
@@ -19,6 +20,7 @@ class LocalTraining:
     Without privacy `epsilon` is "off"; then `max_grad_norm` and `delta_e12` mean nothing. `task` chooses the loss.
     `updates` is how many batches a client takes in a round, 0 where `epochs` says it.
     With `proximal` mu > 0 the loss has mu/2 * |w - w_base|^2 added (FedProx, Li et al., MLSys 2020).
+    With `correction` "scaffold" controls are added to every gradient (see `fedchain.core.control`), else it is "none".
     """
 
     model: str
@@ -34,6 +36,7 @@ class LocalTraining:
     task: str = "binary"
     proximal: str = "0"
     updates: int = 0
+    correction: str = NO_CORRECTION
 
     def steps(self, batches: int) -> int:
         """Return the steps of a round for a client with so many batches an epoch."""
@@ -49,6 +52,7 @@ class Task:
     """An invitation to one round: train from this base, under this configuration, and answer before the deadline.
 
     `attempt` counts from 1 and grows when a round must be asked again; it is the nonce of the signed update.
+    `control` is the digest of the server's control that comes with the base model, zero where none does.
     """
 
     chain_id: int
@@ -65,6 +69,7 @@ class Task:
     config_digest: bytes
     env_digest: bytes
     training: LocalTraining
+    control: bytes = ZERO
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,9 +39,10 @@ class ReceiptReply:
 class Cohort(Protocol):
     """Sends to every member and yields replies as they come, until all answered or the deadline passed."""
 
-    def train(self, task: Task, model: bytes, answered: frozenset[int]) -> Iterator[Reply]:
+    def train(self, task: Task, model: bytes, answered: frozenset[int], control: bytes = b"") -> Iterator[Reply]:
         """Send a task with the base model's bytes to every node that has not answered it already.
 
+        `control` goes with them: the bytes of the server's control, empty where the task names none.
         Late replies of earlier rounds may be among the replies.
         """
         ...

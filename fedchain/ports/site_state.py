@@ -62,8 +62,19 @@ class SiteState(Protocol):
         """Return the signed update persisted for an attempt, or None."""
         ...
 
-    def release(self, key: ChargeKey, update: bytes) -> None:
-        """Persist a signed update durably before it leaves the site; the first one stands."""
+    def release(self, key: ChargeKey, update: bytes, control: bytes = b"") -> None:
+        """Persist a signed update durably before it leaves the site; the first one stands.
+
+        In the same step the client's control after it is kept, unless it is empty.
+        """
+        ...
+
+    def control(self, key: ChargeKey) -> bytes | None:
+        """Return the client's control after a released attempt, or None."""
+        ...
+
+    def forget_controls(self, run: bytes, before: int) -> None:
+        """Drop the controls of a run's rounds before one whose own is kept: nobody starts from them again."""
         ...
 
     def noise_multiplier(self, run: bytes, dataset: bytes) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from fedchain.core.privacy import Release
@@ -13,12 +13,16 @@ from fedchain.core.tensors import FloatTensors
 
 @dataclass(frozen=True, slots=True)
 class LocalRound:
-    """One site's part in one round. `release.noise_multiplier_e6` = 0: train without privacy."""
+    """One site's part in one round. `release.noise_multiplier_e6` = 0: train without privacy.
+
+    `correction` by tensor name is added to every gradient, after clipping and noise; None: nothing is.
+    """
 
     training: LocalTraining
     release: Release
     round: int
     nominal_size: int
+    correction: FloatTensors | None = field(default=None, compare=False)
 
 
 class Trainer(Protocol):

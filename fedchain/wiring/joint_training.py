@@ -79,14 +79,14 @@ class JointCohort:
     sites: Sequence[Site]
     joint: JointTraining
 
-    def train(self, task: Task, model: bytes, answered: frozenset[int]) -> Iterator[Reply]:
+    def train(self, task: Task, model: bytes, answered: frozenset[int], control: bytes = b"") -> Iterator[Reply]:
         """See `Cohort.train`."""
         asked = [site for node, site in enumerate(self.sites, start=1) if node not in answered]
         prepared = {site.name: _prepared(site, task, model) for site in asked}
         rounds = {name: local for name, local in prepared.items() if local is not None}
         if rounds:
             self.joint.train(FixedPoint(task.fraction_bits, task.width).dequantise(decode(model)), rounds)
-        return self.cohort.train(task, model, answered)
+        return self.cohort.train(task, model, answered, control)
 
     def late(self) -> Iterator[Reply]:
         """See `Cohort.late`."""

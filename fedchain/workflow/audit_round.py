@@ -10,6 +10,8 @@ from fedchain.config import config_digest
 from fedchain.core import document
 from fedchain.core.aggregation import ExactSum, ModelOutOfRangeError, RunAll, squared_norm
 from fedchain.core.cid import DAG_PB, RAW, Cid
+from fedchain.core.control import Place
+from fedchain.core.digest import ZERO
 from fedchain.core.eip712 import Domain
 from fedchain.core.envelope import Envelope
 from fedchain.core.erasure import SignedDeletion
@@ -42,7 +44,7 @@ from fedchain.workflow.audit_report import Fault, Report, same
 from fedchain.workflow.gate import NOBODY, privacy_refusal, schema_of, signer_of, squared_norm_bound, weight_refusal
 from fedchain.workflow.model_series import ModelSeries
 from fedchain.workflow.outcome import rejected_tree, updates_tree
-from fedchain.workflow.stepping import next_model
+from fedchain.workflow.stepping import Summed, is_corrected, next_model
 
 T = TypeVar("T")
 
@@ -195,6 +197,8 @@ class RoundAuditor:
         if not registry.is_device_valid(signer, at=manifest.deadline):
             raise Fault("update", "a key valid at the deadline", signer)
         self._message(header.message, manifest, run)
+        last = self._states.get(run.run) if is_corrected(run.training) else None
+        same("update", ZERO if last is None else last.digest, header.dp.control)
         policy = self._consent(registry, manifest, member, header.message)
         for reason in (
             weight_refusal(header.message.weight, member),
@@ -292,7 +296,9 @@ class RoundAuditor:
             self.report.holds("unopened model")
             return
         before = self._states.get(run.run)
-        derived = next_model(run, total, base, None if before is None else self._state(before))
+        clients = [signer_of(each.header) or NOBODY for each in manifest.accepted]
+        summed = Summed(total, clients, Place(manifest.round, manifest.attempt))
+        derived = next_model(run, summed, base, None if before is None else self._state(before))
         same("model", chained.event.link.model_digest, model_digest(derived.model))
         self.report.holds("model")
         said = None if manifest.state is None else manifest.state.digest

@@ -115,7 +115,10 @@ class Gate:
         configuration = (message.code_digest, message.config_digest, message.env_digest)
         if configuration != (task.code_digest, task.config_digest, task.env_digest):
             return Reason.OTHER_CONFIGURATION
-        return self._consent_refusal(header, signer) or self._privacy_refusal(header, signer)
+        reason = self._consent_refusal(header, signer) or self._privacy_refusal(header, signer)
+        if reason is None and header.dp.control != task.control:
+            return Reason.OTHER_CONTROL
+        return reason
 
     def _place_refusal(self, header: UpdateHeader) -> Reason | None:
         """Return why a statement is not an answer to this task, in its time, or None."""

@@ -12,6 +12,7 @@ from fedchain.config import ExperimentConfig, ModelConfig, decimal_text
 from fedchain.core import document
 from fedchain.core.aggregation import MAX_TOTAL_WEIGHT
 from fedchain.core.cid import Cid
+from fedchain.core.control import NO_CORRECTION, SCAFFOLD
 from fedchain.core.encryption import HPKE_AES_256_GCM, NO_ENCRYPTION
 from fedchain.core.errors import InputError, PolicyError
 from fedchain.core.fixedpoint import FixedPoint
@@ -66,6 +67,7 @@ def local_training(config: ExperimentConfig, inputs: int | str) -> LocalTraining
         task=config.model.task,
         updates=config.strategy.updates,
         proximal=decimal_text(config.strategy.proximal) if config.strategy.name == "fedprox" else "0",
+        correction=SCAFFOLD if config.strategy.name == "scaffold" else NO_CORRECTION,
     )
 
 

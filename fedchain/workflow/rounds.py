@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from fedchain.core import document
 from fedchain.core.aggregation import ExactSum, ModelOutOfRangeError, RunAll
 from fedchain.core.cid import Cid
+from fedchain.core.control import Place
+from fedchain.core.digest import ZERO
 from fedchain.core.eip712 import signing_digest
 from fedchain.core.envelope import Envelope
 from fedchain.core.errors import InputError, PolicyError
@@ -49,7 +51,7 @@ from fedchain.workflow.registry_view import RegistryView
 from fedchain.workflow.run_state import Accepted, Body, Decided, Finished, Opened, Rejected, RunState, Sealed, entry_of
 from fedchain.workflow.sealing import Sealer
 from fedchain.workflow.spending import recorded_spending
-from fedchain.workflow.stepping import next_model
+from fedchain.workflow.stepping import Summed, is_corrected, next_model
 
 MAX_ANONYMOUS_REJECTIONS = 3
 """Replies without a valid signature that are recorded per node and round; the rest are dropped."""
@@ -161,7 +163,7 @@ class RoundMachine:
         if self._with.clock.now() <= opened.deadline:
             answered = frozenset(each.node for each in self.state.accepted.values())
             self._has_asked = True
-            for reply in self._with.cohort.train(task, model, answered):
+            for reply in self._with.cohort.train(task, model, answered, self._control()):
                 self._receive(task, reply, total)
         return self._decide(opened, task, model, total)
 
@@ -177,7 +179,7 @@ class RoundMachine:
         return opened
 
     def _task(self, opened: Opened) -> Task:
-        manifest = self._manifest
+        manifest, last = self._manifest, self.state.last_state
         return Task(
             chain_id=self._identity.chain_id,
             rounds_contract=self._identity.rounds_contract,
@@ -193,6 +195,7 @@ class RoundMachine:
             config_digest=self._plan.config_digest,
             env_digest=manifest.env_digest,
             training=manifest.training,
+            control=ZERO if last is None or not is_corrected(manifest.training) else last.digest,
         )
 
     def _sum_of(self, accepted: Sequence[Accepted]) -> ExactSum:
@@ -276,7 +279,8 @@ class RoundMachine:
         if len(covered) < self._manifest.min_clients:
             return self._abort(opened, gate, covered, lost, "cohort-too-small")
         try:
-            new = next_model(self._manifest, total, model, self._state())
+            place, clients = Place(opened.round, opened.attempt), [each.signer for each in covered]
+            new = next_model(self._manifest, Summed(total, clients, place), model, self._state())
         except ModelOutOfRangeError:
             return self._abort(opened, gate, covered, lost, "model-out-of-range")
         is_last = self.state.rounds_sealed + 1 == self._manifest.rounds
@@ -291,6 +295,10 @@ class RoundMachine:
     def _state(self) -> bytes | None:
         last = self.state.last_state
         return None if last is None else self._with.store.get(Cid.parse(last.cid))
+
+    def _control(self) -> bytes:
+        """Return what sites get beside the model: the state, where it corrects their steps."""
+        return (self._state() or b"") if is_corrected(self._manifest.training) else b""
 
     def _withdrawn(self, accepted: Accepted, reason: Reason) -> RejectedReply:
         header, payload = document.to_bytes(accepted.header), self._with.payloads.kept(Cid.parse(accepted.payload_cid))

@@ -15,6 +15,8 @@ from typing import Final
 
 from fedchain.core import document
 from fedchain.core.cid import cid_of, codec_of
+from fedchain.core.control import NO_CORRECTION, SCAFFOLD, Control, own_after, own_from_bytes, own_to_bytes
+from fedchain.core.digest import ZERO
 from fedchain.core.eip712 import Domain, signing_digest
 from fedchain.core.encryption import KeyContext
 from fedchain.core.envelope import Envelope
@@ -22,6 +24,7 @@ from fedchain.core.errors import FormatError, InputError, IntegrityError, Policy
 from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.merkle import proves
 from fedchain.core.messages import UNBOUNDED, ClientUpdate, RoundReceipt
+from fedchain.core.optimiser import state_digest
 from fedchain.core.policy import DataPolicy, GrantKind
 from fedchain.core.privacy import (
     MICRO,
@@ -37,12 +40,13 @@ from fedchain.core.privacy import (
 from fedchain.core.record import LinkContext, LinkKind, RoundLink, round_hash
 from fedchain.core.signatures import recover
 from fedchain.core.task import LocalTraining, RoundProof, SignedPromise, SignedUpdate, Task, UpdateHeader, leaf_of
-from fedchain.core.tensors import FloatTensors, decode, encode, model_digest
+from fedchain.core.tensors import FloatTensors, IntTensors, TensorSchema, decode, encode, model_digest
 from fedchain.ports.clock import Clock, Entropy
 from fedchain.ports.payloads import PayloadWriter
 from fedchain.ports.signer import Signer
 from fedchain.ports.site_state import Charge, ChargeKey, Evidence, SiteState
 from fedchain.ports.training import Accountant, LocalRound, Trainer
+from fedchain.workflow.stepping import is_corrected, steps_of
 
 NOISE_SOURCE: Final = "chacha20 keyed by os.urandom"
 
@@ -73,25 +77,36 @@ class Site:
     entropy: Entropy
     payloads: PayloadWriter
 
-    def contribute(self, task: Task, model: bytes) -> SignedUpdate:
+    def contribute(self, task: Task, model: bytes, control: bytes = b"") -> SignedUpdate:
         """Answer a task with a signed update, or the one already released for this attempt.
 
+        `control` is the server's control that the task names, empty where it names none.
+
         Raises:
-            InputError: if the task is for another ledger, past its deadline, or its base is not what it says.
+            InputError: if the task is for another ledger, past its deadline, or its base or control is not what it
+                says.
+            IntegrityError: if an update of this site entered that control whose own control is not here.
             PolicyError: if the dataset's grant does not allow the charge.
             LockedArtifactError: if the update was released and its keys were erased since.
         """
         self._check(task, model)
+        check_control(task, control)
         key = ChargeKey(task.run, task.round, task.attempt)
         earlier = self.state.released(key)
         if earlier is not None:
             signed = _unpack(earlier)
             return replace(signed, keys=self.payloads.keys_of(signed.payload))
-        base = _base_of(model, FixedPoint(task.fraction_bits, task.width))
+        encoding = FixedPoint(task.fraction_bits, task.width)
+        base = _base_of(model, encoding)
+        correction = self._correction(task, base, control)
         charge = self._charge(task, key)
-        update = self.dataset.trainer.train(base, self._local(task, charge.release))
+        local = replace(self._local(task, charge.release), correction=correction)
+        update = encoding.quantise(self.dataset.trainer.train(base, local))
+        own = b""
+        if correction is not None:
+            own = own_to_bytes(own_after(correction, update, steps_of(task.training), encoding))
         signed = self._sign(task, charge, update)
-        self.state.release(key, _pack(signed))
+        self.state.release(key, _pack(signed), own)
         return signed
 
     def prepare(self, task: Task, model: bytes) -> LocalRound | None:
@@ -169,6 +184,24 @@ class Site:
             self.state.charge(charge)
         return charge
 
+    def _correction(self, task: Task, base: FloatTensors, control: bytes) -> FloatTensors | None:
+        """Return c - c_i, or None: this client's own control is that of its newest update that entered the server's."""
+        if not is_corrected(task.training):
+            return None
+        schema = TensorSchema.of(base)
+        server = Control.read(control or None, schema)
+        place = server.entered.get(self.device.address)
+        if place is None:
+            return server.less(own_from_bytes(None, schema))
+        own = self.state.control(ChargeKey(task.run, place.round, place.attempt))
+        if own is None or place.round >= task.round:
+            raise IntegrityError(
+                f"the server's control counts an update of {self.name} in round {place.round}",
+                expected="one whose own control is kept here", got="none",
+            )  # fmt: skip
+        self.state.forget_controls(task.run, before=place.round)
+        return server.less(own_from_bytes(own, schema))
+
     def _release(self, task: Task) -> Release:
         training = task.training
         batches = batches_per_epoch(self.dataset.nominal_size, training.batch_size)
@@ -209,13 +242,13 @@ class Site:
     def _local(self, task: Task, release: Release) -> LocalRound:
         return LocalRound(task.training, release, task.round, self.dataset.nominal_size)
 
-    def _sign(self, task: Task, charge: Charge, update: FloatTensors) -> SignedUpdate:
+    def _sign(self, task: Task, charge: Charge, update: IntTensors) -> SignedUpdate:
         encoding = FixedPoint(task.fraction_bits, task.width)
-        envelope = Envelope.of(self.entropy.secret(32), encoding, encode(encoding.quantise(update)))
+        envelope = Envelope.of(self.entropy.secret(32), encoding, encode(update))
         ready = self.payloads.write(
             envelope, KeyContext(task.federation, task.run, task.round, self.dataset.commitment)
         )
-        dp = self._dp_params(task.training, charge)
+        dp = self._dp_params(task, charge)
         message = ClientUpdate(
             federation=task.federation,
             run=task.run,
@@ -238,8 +271,8 @@ class Site:
         header = UpdateHeader(task.chain_id, task.rounds_contract, message, signature, dp)
         return SignedUpdate(header, ready.payload, ready.keys)
 
-    def _dp_params(self, training: LocalTraining, charge: Charge) -> DpParams:
-        protected = charge.release.is_protected
+    def _dp_params(self, task: Task, charge: Charge) -> DpParams:
+        training, protected = task.training, charge.release.is_protected
         return DpParams(
             mechanism=SUBSAMPLED_GAUSSIAN if protected else NO_MECHANISM,
             noise_multiplier_e6=charge.release.noise_multiplier_e6,
@@ -252,6 +285,7 @@ class Site:
             accountant=charge.accountant if protected else "none",
             noise_source=NOISE_SOURCE if protected else "none",
             run_micro_epsilon=charge.run_micro_epsilon,
+            control=task.control,
         )
 
     def _check_inclusion(self, proof: RoundProof) -> None:
@@ -297,6 +331,18 @@ def _base_of(model: bytes, encoding: FixedPoint) -> FloatTensors:
     return base
 
 
+def check_control(task: Task, control: bytes) -> None:
+    """Refuse a control that is not the one that the task names.
+
+    Raises:
+        InputError: naming the digests.
+    """
+    digest = state_digest(control) if control else ZERO
+    expected = task.control if is_corrected(task.training) else ZERO
+    if (task.control, digest) != (expected, expected):
+        raise InputError("control of the server", expected=f"digest {expected.hex()}", got=digest.hex())
+
+
 def check_training(training: LocalTraining) -> None:
     """Refuse training with numbers that no charge could stand for; negative steps would give a grant back.
 
@@ -306,8 +352,12 @@ def check_training(training: LocalTraining) -> None:
     for name, count in (("epochs", training.epochs), ("batch_size", training.batch_size), ("rounds", training.rounds)):
         if count < 1:
             raise InputError(f"local training: {name}", expected="at least 1", got=count)
-    if training.updates < 0:
-        raise InputError("local training: updates", expected="at least 0", got=training.updates)
+    if training.correction not in (NO_CORRECTION, SCAFFOLD):
+        expected, got = f"{NO_CORRECTION} or {SCAFFOLD}", repr(training.correction)[:80]
+        raise InputError("local training: correction", expected=expected, got=got)
+    least = int(is_corrected(training))  # every client takes as many steps
+    if training.updates < least:
+        raise InputError("local training: updates", expected=f"at least {least}", got=training.updates)
     if training.epsilon == "off":
         return
     for name, text in (("epsilon", training.epsilon), ("max_grad_norm", training.max_grad_norm)):

@@ -40,11 +40,11 @@ class DirectCohort:
     refusals: list[str] = field(default_factory=list[str])
     proofs: list[tuple[int, RoundProof]] = field(default_factory=list[tuple[int, RoundProof]])
 
-    def train(self, task: Task, model: bytes, answered: frozenset[int]) -> Iterator[Reply]:
+    def train(self, task: Task, model: bytes, answered: frozenset[int], control: bytes = b"") -> Iterator[Reply]:
         yield from self.late()
         for node in range(1, len(self.sites) + 1) if self.order is None else self.order:
             if node not in answered:
-                yield from self.tamper(task, self._ask(node, task, model))
+                yield from self.tamper(task, self._ask(node, task, model, control))
 
     def late(self) -> Iterator[Reply]:
         while self.late_replies:
@@ -68,9 +68,9 @@ class DirectCohort:
         except FedchainError as error:
             return ReceiptReply(node, proof.round, b"", b"", str(error))
 
-    def _ask(self, node: int, task: Task, model: bytes) -> Reply:
+    def _ask(self, node: int, task: Task, model: bytes, control: bytes) -> Reply:
         try:
-            signed = self.sites[node - 1].contribute(task, model)
+            signed = self.sites[node - 1].contribute(task, model, control)
         except FedchainError as error:
             return Reply(node, task.round, b"", b"", str(error))
         return Reply(node, task.round, document.to_bytes(signed.header), signed.payload, "")

@@ -107,9 +107,9 @@ class FatefulCohort:
     fate: Fate
     late_replies: list[Reply]
 
-    def train(self, task: Task, model: bytes, answered: frozenset[int]) -> Iterator[Reply]:
+    def train(self, task: Task, model: bytes, answered: frozenset[int], control: bytes = b"") -> Iterator[Reply]:
         self.fate.let_seals_run()
-        for reply in self.cohort.train(task, model, answered):
+        for reply in self.cohort.train(task, model, answered, control):
             self.fate.let_seals_run()
             if self.fate.happens(self.fate.weather.lost):
                 continue

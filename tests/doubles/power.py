@@ -161,9 +161,9 @@ class MortalCohort:
     cohort: Cohort
     power: Power
 
-    def train(self, task: Task, model: bytes, answered: frozenset[int]) -> Iterator[Reply]:
+    def train(self, task: Task, model: bytes, answered: frozenset[int], control: bytes = b"") -> Iterator[Reply]:
         self.power.pass_moment("before tasks")
-        for reply in self.cohort.train(task, model, answered):
+        for reply in self.cohort.train(task, model, answered, control):
             self.power.pass_moment("after reply")
             yield reply
 
@@ -203,10 +203,17 @@ class MortalState:
     def released(self, key: ChargeKey) -> bytes | None:
         return self.state.released(key)
 
-    def release(self, key: ChargeKey, update: bytes) -> None:
+    def release(self, key: ChargeKey, update: bytes, control: bytes = b"") -> None:
         self.power.pass_moment("before release")
-        self.state.release(key, update)
+        self.state.release(key, update, control)
         self.power.pass_moment("after release")
+
+    def control(self, key: ChargeKey) -> bytes | None:
+        return self.state.control(key)
+
+    def forget_controls(self, run: bytes, before: int) -> None:
+        self.power.pass_moment("before forgetting controls")
+        self.state.forget_controls(run, before)
 
     def noise_multiplier(self, run: bytes, dataset: bytes) -> int | None:
         return self.state.noise_multiplier(run, dataset)

@@ -17,6 +17,7 @@ class MemorySiteState:
 
     charged: dict[ChargeKey, Charge] = field(default_factory=dict[ChargeKey, Charge])
     releases: dict[ChargeKey, bytes] = field(default_factory=dict[ChargeKey, bytes])
+    controls: dict[ChargeKey, bytes] = field(default_factory=dict[ChargeKey, bytes])
     noise: dict[tuple[bytes, bytes], int] = field(default_factory=dict[tuple[bytes, bytes], int])
     evidence: dict[tuple[Evidence, bytes, int], bytes] = field(default_factory=dict[tuple[Evidence, bytes, int], bytes])
     _lock: threading.RLock = field(default_factory=threading.RLock, compare=False, repr=False)
@@ -36,8 +37,16 @@ class MemorySiteState:
     def released(self, key: ChargeKey) -> bytes | None:
         return self.releases.get(key)
 
-    def release(self, key: ChargeKey, update: bytes) -> None:
+    def release(self, key: ChargeKey, update: bytes, control: bytes = b"") -> None:
+        if key not in self.releases and control:
+            self.controls[key] = control
         self.releases.setdefault(key, update)
+
+    def control(self, key: ChargeKey) -> bytes | None:
+        return self.controls.get(key)
+
+    def forget_controls(self, run: bytes, before: int) -> None:
+        self.controls = {key: each for key, each in self.controls.items() if key.run != run or key.round >= before}
 
     def noise_multiplier(self, run: bytes, dataset: bytes) -> int | None:
         return self.noise.get((run, dataset))

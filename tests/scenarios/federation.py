@@ -83,7 +83,7 @@ INITIAL: Final = {"bias": np.array([0.25, -0.5]), "weight": np.array([[1.0, -2.0
 
 SCORABLE: Final = {"output.bias": np.array([0.25]), "output.weight": np.array([[1.0, -0.5, 0.125, 0.0]])}
 """A logistic model over four features, for runs that pay."""
-Strategy: TypeAlias = Literal["fedadam", "fedavg", "fedavgm", "fedprox"]
+Strategy: TypeAlias = Literal["fedadam", "fedavg", "fedavgm", "fedprox", "scaffold"]
 NO_REWARDS: Final = RewardsConfig("off", 0, "credits", None, 60)
 REWARDS: Final = RewardsConfig("donated", 1_000_003, "credits", None, 60)
 
@@ -115,7 +115,15 @@ class Setup:
             model=ModelConfig("logistic", 0),
             privacy=PrivacyConfig("off" if self.epsilon is None else "dp", self.epsilon or 8.0, DELTA, 1.0),
             strategy=StrategyConfig(
-                self.strategy, 1, 32, 0.1, self.min_clients, self.max_update_norm, 1, self.timeout_s
+                self.strategy,
+                1,
+                32,
+                0.1,
+                self.min_clients,
+                self.max_update_norm,
+                1,
+                self.timeout_s,
+                updates=4 if self.strategy == "scaffold" else 0,
             ),
             store=StoreConfig("embedded"),
             encryption=EncryptionConfig("off"),
@@ -304,6 +312,7 @@ class Snapshot:
 
 def _remembered(source: MemorySiteState, target: MemorySiteState) -> MemorySiteState:
     target.charged, target.releases = dict(source.charged), dict(source.releases)
+    target.controls = dict(source.controls)
     target.noise, target.evidence = dict(source.noise), dict(source.evidence)
     return target
 

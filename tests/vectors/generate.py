@@ -334,7 +334,7 @@ DOCUMENTS: list[tuple[str, str, dict[str, Any]]] = [
             "mechanism": "poisson-subsampled-gaussian", "noise_multiplier_e6": 1_234_567, "max_grad_norm_e6": 1_000_000,
             "batches_per_epoch": 10, "steps": 10, "delta_e12": 10_000_000, "unit": "example", "adjacency": "zero-out",
             "accountant": "prv", "noise_source": "chacha20 keyed by os.urandom",
-            "run_micro_epsilon": str(2**64 - 1),
+            "run_micro_epsilon": str(2**64 - 1), "control": "0x" + "c0" * 32,
         },
     ),
     (
@@ -342,7 +342,7 @@ DOCUMENTS: list[tuple[str, str, dict[str, Any]]] = [
         {
             "model": "mlp", "model_options": {"hidden": "16"}, "epochs": 1, "batch_size": 32, "learning_rate": "0.1",
             "epsilon": "off", "delta_e12": 0, "max_grad_norm": "1", "rounds": 5, "seed": 2**53 - 1,
-            "task": "binary", "proximal": "0", "updates": 0,
+            "task": "binary", "proximal": "0", "updates": 0, "correction": "none",
         },
     ),
 ]  # fmt: skip

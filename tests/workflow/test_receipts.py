@@ -129,8 +129,8 @@ class Omitting:
 
     cohort: DirectCohort
 
-    def train(self, task: Task, model: bytes, answered: frozenset[int]) -> Iterator[Reply]:
-        return self.cohort.train(task, model, answered)
+    def train(self, task: Task, model: bytes, answered: frozenset[int], control: bytes = b"") -> Iterator[Reply]:
+        return self.cohort.train(task, model, answered, control)
 
     def late(self) -> Iterator[Reply]:
         return self.cohort.late()

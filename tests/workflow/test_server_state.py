@@ -19,7 +19,7 @@ ADAM = Setup(strategy="fedadam")
 Act = Callable[[Federation], None]
 
 
-@pytest.mark.parametrize("strategy", ["fedadam", "fedavgm"])
+@pytest.mark.parametrize("strategy", ["fedadam", "fedavgm", "scaffold"])
 def test_each_model_and_each_state_is_re_derived(strategy: Strategy) -> None:
     new = finished(Setup(strategy=strategy))
     lineage = new.verify(scrub=True)

@@ -129,7 +129,7 @@ def train_plainly(module: nn.Module, partition: Partition, local: LocalRound) ->
     rate = positive("strategy.learning_rate", training.learning_rate)
     rows, labels = _records(partition, module)
     parameters = trained_of(module)
-    pull, taken = _Pull.of(training, parameters), 0
+    terms, taken = _Terms.of(local, module), 0
     for order in batch_orders(training, local.round, partition):
         for batch in torch.split(torch.from_numpy(order), training.batch_size):
             if taken == training.updates > 0:
@@ -137,7 +137,7 @@ def train_plainly(module: nn.Module, partition: Partition, local: LocalRound) ->
             taken += 1
             loss = summed_loss(training.task, module(rows[batch]), labels[batch]) / len(batch)
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
-            _step(parameters, pull.added(gradients), rate)
+            _step(parameters, terms.added(gradients), rate)
 
 
 def train_privately(module: nn.Module, partition: Partition, local: LocalRound, stream: SecretStream) -> None:
@@ -154,12 +154,12 @@ def train_privately(module: nn.Module, partition: Partition, local: LocalRound, 
     expected_batch = local.nominal_size / release.batches_per_epoch
     per_record = GradSampleModule(module, loss_reduction="sum")
     parameters = trained_of(module)
-    pull = _Pull.of(training, parameters)
+    terms = _Terms.of(local, module)
     for _ in range(release.steps):
         sample = torch.from_numpy(stream.sample(len(rows), release.batches_per_epoch))
         sums = _sum_of_clipped(per_record, (rows[sample], labels[sample]), training.task, bound)
         noisy = [_with_noise(each, release.noise_multiplier * bound, stream) for each in sums]
-        _step(parameters, pull.added([each / expected_batch for each in noisy]), rate)
+        _step(parameters, terms.added([each / expected_batch for each in noisy]), rate)
 
 
 def _records(partition: Partition, module: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
@@ -170,24 +170,40 @@ def _records(partition: Partition, module: nn.Module) -> tuple[torch.Tensor, tor
 
 
 @dataclass(frozen=True, slots=True)
-class _Pull:
-    """FedProx's pull towards the base: the gradient of mu/2 * |w - w_base|^2, which no row enters."""
+class _Terms:
+    """What no row enters, added to each gradient after clipping and noise, so that it costs no privacy.
 
-    strength: float
+    FedProx's pull towards the base is the gradient of mu/2 * |w - w_base|^2; SCAFFOLD's correction is c - c_i.
+    """
+
     parameters: list[nn.Parameter]
+    strength: float
     start: list[torch.Tensor]
+    correction: list[torch.Tensor]
 
     @classmethod
-    def of(cls, training: LocalTraining, parameters: list[nn.Parameter]) -> _Pull:
-        strength = 0.0 if training.proximal == "0" else positive("strategy.proximal", training.proximal)
-        return cls(strength, parameters, [each.detach().clone() for each in parameters] if strength else [])
+    def of(cls, local: LocalRound, module: nn.Module) -> _Terms:
+        text, parameters = local.training.proximal, trained_of(module)
+        strength = 0.0 if text == "0" else positive("strategy.proximal", text)
+        start = [each.detach().clone() for each in parameters] if strength else []
+        return cls(parameters, strength, start, _correction(local, module))
 
     def added(self, gradients: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
-        """Return the gradients with the pull, which is after clipping and noise: it costs no privacy."""
-        if not self.strength:
-            return gradients
-        pairs = zip(gradients, self.parameters, self.start, strict=True)
-        return [gradient + self.strength * (each.detach() - start) for gradient, each, start in pairs]
+        """Return the gradients with these terms."""
+        if self.strength:
+            pairs = zip(gradients, self.parameters, self.start, strict=True)
+            gradients = [gradient + self.strength * (each.detach() - start) for gradient, each, start in pairs]
+        if self.correction:
+            gradients = [gradient + each for gradient, each in zip(gradients, self.correction, strict=True)]
+        return gradients
+
+
+def _correction(local: LocalRound, module: nn.Module) -> list[torch.Tensor]:
+    """Return the correction of each parameter that training moves; none where the round has none."""
+    if local.correction is None:
+        return []
+    named = ((name, each) for name, each in module.named_parameters() if each.requires_grad)
+    return [torch.from_numpy(local.correction[name]).to(each.device) for name, each in named]
 
 
 def batch_orders(training: LocalTraining, round_: int, partition: Partition) -> Iterator[npt.NDArray[np.intp]]:

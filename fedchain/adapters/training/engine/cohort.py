@@ -27,6 +27,7 @@ from fedchain.adapters.training.trainer import (
     positive,
     single_threaded,
 )
+from fedchain.core.control import NO_CORRECTION
 from fedchain.core.errors import InputError
 from fedchain.core.task import LocalTraining
 from fedchain.core.tensors import FloatTensors
@@ -85,6 +86,8 @@ class CohortEngine:
         Raises:
             InputError: if the model cannot be made, or does not fit the rows or their labels.
         """
+        if training.correction != NO_CORRECTION:
+            return "strategy scaffold corrects each step by controls that only the sites have"
         base = initial(training.model, training.model_options, training.seed, self._makers)
         module = build(training.model, training.model_options, base, self._makers)
         self._check_fit(module, training)
@@ -141,6 +144,8 @@ class CohortEngine:
                 raise InputError("client", expected="one of this engine's partitions", got=name[:80])
             if local.training != first:
                 raise InputError("training", expected="the same for all clients of a round", got=f"{name}'s own")
+            if local.correction is not None:
+                raise InputError("training by the engine", expected="no correction", got=f"one of {name}")
             check_release(local)
             inputs, wanted = first.model_options.get("inputs"), self._partitions[name].inputs
             if inputs != wanted:
