@@ -116,6 +116,25 @@ def test_the_first_update_of_an_attempt_stands(state: SiteState) -> None:
     assert state.released(ChargeKey(RUN, 1, 2)) is None
 
 
+def test_a_control_is_kept_with_its_update_and_the_first_one_stands(state: SiteState) -> None:
+    first, second = ChargeKey(RUN, 1, 1), ChargeKey(RUN, 1, 2)
+    state.release(first, b"first", b"control")
+    state.release(first, b"second", b"another")
+    state.release(second, b"plain")
+    assert (state.released(first), state.control(first)) == (b"first", b"control")
+    assert (state.released(second), state.control(second)) == (b"plain", None)
+    assert state.control(ChargeKey(OTHER_RUN, 1, 1)) is None
+
+
+def test_controls_of_earlier_rounds_of_one_run_are_forgotten_and_nothing_else_is(state: SiteState) -> None:
+    keys = [ChargeKey(RUN, 2, 1), ChargeKey(RUN, 9, 1), ChargeKey(RUN, 10, 1), ChargeKey(OTHER_RUN, 2, 1)]
+    for key in keys:
+        state.release(key, b"update", b"control")
+    state.forget_controls(RUN, before=10)
+    assert [state.control(key) for key in keys] == [None, None, b"control", b"control"]
+    assert [state.released(key) for key in keys] == [b"update"] * 4
+
+
 def test_the_noise_multiplier_of_a_run_never_changes(state: SiteState) -> None:
     state.set_noise_multiplier(RUN, DATASET, 870_000)
     state.set_noise_multiplier(RUN, DATASET, 870_000)

@@ -22,7 +22,10 @@ LEAST_NOISE_E6: Final = 300_000
 
 @dataclass(slots=True)
 class NamedTrainer:
-    """Goes its own way from the base, by its name and the round; with privacy, another way on every call."""
+    """Goes its own way from the base, by its name and the round; with privacy, another way on every call.
+
+    A correction turns it, as it would turn each step.
+    """
 
     name: str
     calls: list[LocalRound] = field(default_factory=list[LocalRound])
@@ -30,10 +33,12 @@ class NamedTrainer:
     def train(self, base: FloatTensors, local: LocalRound) -> FloatTensors:
         self.calls.append(local)
         fresh = len(self.calls) if local.release.is_protected else 0
-        return {
+        update = {
             name: _draw(f"{self.name}/{name}/{local.round}/{fresh}", array.shape) - array / 8
             for name, array in base.items()
         }
+        turn = local.correction or {}
+        return {name: array - turn[name] / 8 if name in turn else array for name, array in update.items()}
 
 
 def _draw(label: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:

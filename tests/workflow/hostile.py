@@ -256,6 +256,7 @@ ATTACKS: Final[list[tuple[Reason, str, Attack]]] = [
     (Reason.PRIVACY_MISSTATED, "unprotected in a private run", _unprotected),
     (Reason.PRIVACY_MISSTATED, "a total below the run's", _states(micro_epsilon_total=0)),
     (Reason.PRIVACY_MISSTATED, "a run below what it adds up to", _claims(run_micro_epsilon=1)),
+    (Reason.OTHER_CONTROL, "a control that no task named", _claims(control=OTHER)),
     (Reason.PAYLOAD_MISMATCH, "altered", _spoils(lambda payload: payload[:-1] + bytes([payload[-1] ^ 1]))),
     (Reason.PAYLOAD_MISMATCH, "empty", _spoils(lambda _: b"")),
     (Reason.PAYLOAD_MISMATCH, "other commitment", _states(update_commit=OTHER)),

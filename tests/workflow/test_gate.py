@@ -158,4 +158,4 @@ def test_a_duplicate_comes_after_the_key_and_before_the_configuration(reason: Re
 
 def test_every_reason_has_its_own_words() -> None:
     assert len({reason.words for reason in Reason}) == len(Reason)
-    assert sorted(Reason) == list(range(1, 36))
+    assert sorted(Reason) == list(range(1, 37))
