@@ -9,7 +9,10 @@ from fedchain.core.lineage import Claim, ClaimLevel, Finding
 
 STATEMENTS: dict[str, tuple[ClaimLevel, str]] = {
     "model": (ClaimLevel.REDERIVED, "global models recomputed from the stored updates, bit for bit"),
-    "state": (ClaimLevel.REDERIVED, "states of the server's optimiser recomputed from the stored updates, bit for bit"),
+    "state": (
+        ClaimLevel.REDERIVED,
+        "states of the server (moments, controls) recomputed from the stored updates, bit for bit",
+    ),
     "payload": (ClaimLevel.REDERIVED, "payloads that hash to their identifier and open their signed commitment"),
     "privacy": (ClaimLevel.REDERIVED, "privacy totals recomputed from the signed parameters and within the grants"),
     "unopened model": (

@@ -309,6 +309,7 @@ def test_an_option_of_ones_own_is_taken_as_text_whether_a_file_names_it_or_not()
         (("data.options.rows=3",), "data.target: expected module:name for custom"),
         (("strategy=fedadam", "rewards=donated"), "rewards need a model that can be scored in integers"),
         (("model.task=regression", "rewards=donated"), "rewards need a model that can be scored in integers"),
+        (("strategy=scaffold", "strategy.updates=0"), "strategy.updates: expected at least 1 for scaffold"),
         (("strategy.proximal=0.1",), "strategy.proximal: expected more than 0 for fedprox, 0 for others"),
     ],
 )

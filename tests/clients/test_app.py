@@ -70,6 +70,14 @@ def test_a_task_is_answered_with_the_signed_update(world: World) -> None:
     assert record == ConfigRecord({"header": header, "payload": signed.payload, "keys": signed.keys})
 
 
+def test_a_control_reaches_the_site_and_one_that_no_task_names_is_refused_there(world: World) -> None:
+    task = document.to_bytes(world.tasks[0])
+    record = world.ask("train", document=task, model=world.model, control=b"control")
+    assert str(record["error"]).startswith("control of the server: expected digest 00000000")
+    record = world.ask("train", document=task, model=world.model, control="text")
+    assert record == ConfigRecord({"error": "message train: expected bytes under 'control'"})
+
+
 def test_a_promise_is_kept(world: World) -> None:
     run = world.federation.plan.manifest.run
     kept = world.site.state.kept(Evidence.PROMISE, run, 1)

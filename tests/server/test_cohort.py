@@ -72,6 +72,14 @@ def test_every_node_gets_the_task_with_the_model_and_its_reply_is_its_own() -> N
     assert world.pauses == []
 
 
+def test_the_servers_control_goes_with_the_model_where_there_is_one() -> None:
+    world = World(ScriptedGrid({7: SIGNED}))
+    list(world.cohort.train(world.task(), b"model", frozenset(), b"control"))
+    world.train(2)
+    with_one, without = (message.content.config_records["fedchain"] for message in world.grid.sent)
+    assert (with_one["control"], "control" in without) == (b"control", False)
+
+
 def test_whoever_answered_already_is_not_asked() -> None:
     world = World(ScriptedGrid({7: SIGNED, 9: SIGNED}))
     assert world.train(answered=frozenset([7])) == [signed(9)]
