@@ -77,11 +77,12 @@ class StrategyConfig:
     """How clients train and how updates become the next model.
 
     `updates` batches a round take the place of `epochs` where they are not 0.
+    For "custom", `target` names the function ("module:name") that makes the next model, called with `options`.
     "scaffold" wants `updates`, since its controls are for as many steps of every client.
     `proximal` is FedProx's mu; the other reals at the end are the server optimiser's, for "fedavgm" and "fedadam".
     """
 
-    name: Literal["fedadam", "fedavg", "fedavgm", "fedprox", "scaffold"]
+    name: Literal["custom", "fedadam", "fedavg", "fedavgm", "fedprox", "scaffold"]
     epochs: Positive
     batch_size: Positive
     learning_rate: PositiveReal
@@ -95,6 +96,8 @@ class StrategyConfig:
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
     second_momentum: Annotated[float, Ge(0), Lt(1)] = 0.99
     tau: PositiveReal = 1e-3
+    target: Target | None = None
+    options: dict[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,8 @@ def recorded_strategy(strategy: FedAvg, composed: StrategyConfig, timeout: float
         proximal=0.0,
         min_clients=max(1, strategy.min_train_nodes),
         round_timeout_s=max(1, round(timeout)),
+        target=None,
+        options={},
     )
     match strategy:
         case FedProx() if strategy.proximal_mu > 0:

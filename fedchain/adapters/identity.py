@@ -45,9 +45,12 @@ def code_digest(installation: Path = INSTALLATION, own: Mapping[str, bytes] = NO
             with explained(path), path.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").digest()
             lines.append(tagged("source", content, path.relative_to(installation).as_posix().encode()))
-    for name, content in sorted(own.items(), key=lambda each: each[0].encode()):
-        lines.append(tagged("source", hashlib.sha256(content).digest(), f"own/{name}".encode()))
-    return tagged("code", *lines)
+    return tagged("code", *lines, *_own_lines(own))
+
+
+def strategy_digest(own: Mapping[str, bytes]) -> Digest:
+    """Return the digest of the source files behind a strategy of one's own: of their lines in the code's digest."""
+    return tagged("strategy-code", *_own_lines(own))
 
 
 def env_digest(installation: Path = INSTALLATION) -> Digest:
@@ -77,6 +80,11 @@ def lock_file(installation: Path = INSTALLATION) -> Path:
         expected=f"{packaged}, or {beside} of a checkout",
         remedy="install fedchain from its wheel, or write the lock with `make lock`",
     )
+
+
+def _own_lines(own: Mapping[str, bytes]) -> list[Digest]:
+    ordered = sorted(own.items(), key=lambda each: each[0].encode())
+    return [tagged("source", hashlib.sha256(content).digest(), f"own/{name}".encode()) for name, content in ordered]
 
 
 def _sources(root: Path) -> Iterator[Path]:

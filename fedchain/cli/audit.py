@@ -105,8 +105,9 @@ def show_verdict(screen: Screen, lineage: Lineage, home: Path, pins: Pins) -> No
                 "ANCHORED, NOT ALL RE-DERIVED: nothing was found and all is pinned, but some of it cannot be opened"
             )
             screen.line(
-                "here: no key for it, or it was erased (exit 3). The claims above say what was read and what not."
+                "here (no key for it, or it was erased), or recomputed (a strategy of somebody's own, without its code)"
             )
+            screen.line("(exit 3). The claims above say what was read and what not.")
         case Verdict.SELF_CONSISTENT:
             screen.line("SELF-CONSISTENT, NOT VERIFIED: no pinned head (exit 3).")
             screen.line(_why(lineage, pins))

@@ -38,7 +38,7 @@ _REMEDIES: Final = {"privacy.epsilon": "to train without privacy choose privacy=
 _ENDPOINT: Final = re.compile("https?://[^/@]+(/|$)")
 _MULTIADDR: Final = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/[0-9A-Za-z.:_-]+/tcp/[0-9]{1,5}(/https?)?")
 _ADDRESS: Final = re.compile("0x[0-9a-fA-F]{40}")
-_OPEN_GROUPS: Final = ("data", "model")
+_OPEN_GROUPS: Final = ("data", "model", "strategy")
 """Groups with options that only code of one's own knows."""
 _LARGEST_SEED: Final = 2**53
 _MEANS: Final = ("fedavg", "fedprox", "scaffold")
@@ -187,6 +187,7 @@ def _own_contradictions(config: ExperimentConfig) -> Iterator[InputError]:
     own: tuple[tuple[str, str, str | None, bool], ...] = (
         ("model", config.model.name, config.model.target, bool(config.model.options or config.model.frozen)),
         ("data", config.data.name, config.data.target, bool(config.data.options)),
+        ("strategy", config.strategy.name, config.strategy.target, bool(config.strategy.options)),
     )
     for group, name, target, has_more in own:
         if (name in ("custom", FLOWER)) != (target is not None) or (has_more and target is None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -21,7 +22,10 @@ updates that it was made of, every privacy total. Trusts neither the ledger's ke
 Whoever keeps a ledger could rebuild all of it, so a record is only *verified* against a pinned head: a round hash
 that you have from elsewhere (--head), or a trust file with the hospitals' own signatures (--trust).
 
-exit codes: 0 verified, 1 findings, 2 wrong input, 3 self-consistent but no pinned head
+A strategy of somebody's own is never run because a record names it: its models are then anchored, not recomputed.
+With --strategy you say that you trust its code; its files, looked for in this folder, must be those of the record.
+
+exit codes: 0 verified, 1 findings, 2 wrong input, 3 self-consistent but no pinned head, or not all recomputed
 """
 
 
@@ -50,6 +54,10 @@ def add_parser(verbs: Verbs) -> None:
     parser = add_verb(verbs, "verify", _handle, summary="re-derive and check what is recorded", text=TEXT)
     parser.add_argument("--run", metavar="RUN", help="check only this run: its id, or the beginning of it")
     add_pins(parser)
+    parser.add_argument(
+        "--strategy", metavar="MODULE:NAME", action="append", default=[],
+        help="run this strategy of somebody's own, whose code you trust, to recompute its models; may be repeated",
+    )  # fmt: skip
     parser.add_argument("--all", action="store_true", help="also read every artifact that no record names")
 
 
@@ -77,6 +85,15 @@ def recorded_lineage(
     return rederive(home, run=run, heads=heads, trust=trust, scrub=scrub)
 
 
+def trusting(strategies: Sequence[str]) -> Verify:
+    """Return the real verification that runs these strategies, looked for in the working folder first."""
+    from fedchain.wiring.own_rules import OwnRule  # noqa: PLC0415 - brings torch
+    from fedchain.wiring.record import Trusting  # noqa: PLC0415 - brings the chain and the accountant
+
+    return Trusting([OwnRule.load(each, Path.cwd()) for each in strategies]).verify
+
+
 def _handle(options: argparse.Namespace, screen: Screen) -> Exit:
     chosen = VerifyOptions(home_of(options), options.run, pins_of(options), options.all)
-    return verify(chosen, screen, recorded_lineage, recorded_runs)
+    check = trusting(options.strategy) if options.strategy else recorded_lineage
+    return verify(chosen, screen, check, recorded_runs)

@@ -11,6 +11,7 @@ from typing import Final
 from fedchain.core import document
 from fedchain.core.digest import Digest, tagged
 from fedchain.core.optimiser import ServerOptimiser
+from fedchain.core.own_rule import OwnStrategy
 from fedchain.core.task import LocalTraining, UpdateHeader
 
 RUN_FORMAT: Final = "fedchain/run/3"
@@ -70,7 +71,7 @@ class RewardTerms:
 class RunManifest:
     """What holds for every round of a run; each round's manifest names it. Without rewards `rewards` is None.
 
-    `optimiser` is None where the mean update itself moves the model.
+    `optimiser` and `own_strategy` are None where the mean update itself moves the model.
 
     Its digest is the run's id, so whoever signs anything about the run has signed this: its cohort, its configuration,
     its initial model, and the rows that it scores by. `salt` makes two runs of one configuration differ.
@@ -93,6 +94,7 @@ class RunManifest:
     code_digest: bytes
     env_digest: bytes
     optimiser: ServerOptimiser | None
+    own_strategy: OwnStrategy | None
     training: LocalTraining
     cohort: tuple[CohortMember, ...]
     mode: str

@@ -25,6 +25,7 @@ from fedchain.config import FLOWER, DataConfig, ExperimentConfig
 from fedchain.core.errors import InputError
 from fedchain.core.task import LocalTraining
 from fedchain.core.tensors import FloatTensors, TensorSchema
+from fedchain.wiring.own_rules import OwnRule
 from fedchain.workflow.planning import local_training
 
 
@@ -33,7 +34,8 @@ class Bench:
     """The partitions of a run, the models of one's own by target, and the own source files by path.
 
     `initial` is the model that a run starts from where it is brought, and not made by the configuration; `score` gives
-    a round's metrics, from its number and its model, where they are not those of held-out rows.
+    a round's metrics, from its number and its model, where they are not those of held-out rows. `rule` is a strategy of
+    one's own; its files are among the sources.
     """
 
     partitions: tuple[Partition, ...]
@@ -41,6 +43,7 @@ class Bench:
     sources: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     initial: FloatTensors | None = None
     score: Callable[[int, bytes], dict[str, dict[str, float]]] | None = None
+    rule: OwnRule | None = None
 
     def training(self, config: ExperimentConfig) -> LocalTraining:
         """Return what every site is told to do."""
@@ -66,7 +69,10 @@ def open_bench(config: ExperimentConfig, folder: Path) -> Bench:
         made.append(maker)
     if config.data.target is not None:
         made.append(load(config.data.target, folder))
-    return Bench(load_data(config.data, folder), makers, sources_of(*made))
+    rule = None if config.strategy.target is None else OwnRule.load(config.strategy.target, folder)
+    if rule is not None:
+        made.append(rule.step)
+    return Bench(load_data(config.data, folder), makers, sources_of(*made), rule=rule)
 
 
 def load_data(data: DataConfig, folder: Path) -> tuple[Partition, ...]:

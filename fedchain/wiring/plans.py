@@ -15,6 +15,7 @@ from fedchain.adapters.system import SystemClock, SystemEntropy
 from fedchain.adapters.training import models
 from fedchain.adapters.training.accounting import PrvAccountant
 from fedchain.config import ExperimentConfig
+from fedchain.core.digest import ZERO
 from fedchain.core.privacy import NO_MECHANISM, SUBSAMPLED_GAUSSIAN, Release
 from fedchain.core.task import LocalTraining
 from fedchain.ports.ledger import LedgerIdentity
@@ -98,7 +99,8 @@ def new_run(
     """Write the plan of a new run; return its first journal body."""
     salt, config, training = SystemEntropy().secret(32), new.config, new.training
     initial = starting_model(config, new.bench)
-    provenance = Provenance(code_digest(own=new.bench.sources), env_digest(), MODE, SystemClock().now())
+    strategy = ZERO if new.bench.rule is None else new.bench.rule.sources
+    provenance = Provenance(code_digest(own=new.bench.sources), env_digest(), MODE, SystemClock().now(), strategy)
     applicants = [each.applicant for each in hospitals]
     run = NewRun(config, identity, salt, applicants, training, initial, provenance, donations_of(hospitals))
     return write_plan(run, store)

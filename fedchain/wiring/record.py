@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from fedchain.adapters.erasure_files import ErasureFiles
@@ -17,7 +18,9 @@ from fedchain.core.lineage import Lineage
 from fedchain.core.trust import TrustFile
 from fedchain.wiring.confidential import open_artifacts
 from fedchain.wiring.models import ROLES, read_models
+from fedchain.wiring.own_rules import LoadedRules, OwnRule
 from fedchain.wiring.parties import read_ledger
+from fedchain.workflow.stepping import Rules, no_rules
 from fedchain.workflow.verify import Audit, Verifier
 
 
@@ -27,7 +30,35 @@ def verify(home: Path, *, run: str | None, heads: Sequence[str], trust: Path | N
     Raises:
         InputError: if the home, the trust file or an identifier cannot be read.
     """
-    return audit(open_home(home), run=run, heads=heads, trust=trust, scrub=scrub).lineage
+    return Trusting(()).verify(home, run=run, heads=heads, trust=trust, scrub=scrub)
+
+
+@dataclass(frozen=True, slots=True)
+class Trusting:
+    """A verifier that runs strategies of somebody's own, whose code it has and trusts."""
+
+    strategies: Sequence[OwnRule]
+
+    def verify(self, home: Path, *, run: str | None, heads: Sequence[str], trust: Path | None, scrub: bool) -> Lineage:
+        """Re-derive the lineage, as `verify` does.
+
+        Raises:
+            InputError: as `verify`, or if no run has one of the strategies as it is here.
+        """
+        rules = LoadedRules(self.strategies)
+        lineage = _audit(open_home(home), _Question(run, tuple(heads), trust, scrub), rules).lineage
+        rules.check_used()
+        return lineage
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is verified, and against what."""
+
+    run: str | None
+    heads: tuple[str, ...]
+    trust: Path | None
+    scrub: bool
 
 
 def audit(opened: Home, *, run: str | None, heads: Sequence[str], trust: Path | None, scrub: bool) -> Audit:
@@ -36,19 +67,23 @@ def audit(opened: Home, *, run: str | None, heads: Sequence[str], trust: Path | 
     Raises:
         InputError: if the home, the trust file or an identifier cannot be read.
     """
-    trusted = None if trust is None else read_trust(trust)
+    return _audit(opened, _Question(run, tuple(heads), trust, scrub), no_rules)
+
+
+def _audit(opened: Home, asked: _Question, rules: Rules) -> Audit:
+    trusted = None if asked.trust is None else read_trust(asked.trust)
     deletions = ErasureFiles(opened.erasures).receipts()
     with read_ledger(opened) as ledger, read_models(opened) as models:
         registry = None if models is None else models.registry
         store = open_artifacts(opened)
         verifier = Verifier(
-            ledger, store, PrvAccountant(), run_all_on(1), deletions, registry, ROLES, read_retired(opened)
+            ledger, store, PrvAccountant(), run_all_on(1), deletions, registry, ROLES, read_retired(opened), rules
         )
         return verifier.audit(
-            run=None if run is None else _bytes32("run", run),
-            heads=[_bytes32("--head", head) for head in heads],
+            run=None if asked.run is None else _bytes32("run", asked.run),
+            heads=[_bytes32("--head", head) for head in asked.heads],
             trust=trusted,
-            scrub=scrub,
+            scrub=asked.scrub,
         )
 
 

@@ -49,6 +49,7 @@ from fedchain.wiring.bench import Bench, check_model, open_bench
 from fedchain.wiring.confidential import Confidential, open_artifacts, open_confidential
 from fedchain.wiring.hospitals import Admission, Hospital, admit, metrics_of, names_of
 from fedchain.wiring.joint_training import Training, opened_training
+from fedchain.wiring.own_rules import LoadedRules
 from fedchain.wiring.parties import Parties, Record, parties_of, written_ledger
 from fedchain.wiring.plans import MODE, NewSimulation, check_grants, new_run
 from fedchain.wiring.preflight import check, check_start
@@ -246,6 +247,7 @@ def prepared_as(wanted: Wanted, config: ExperimentConfig, home: Path, watcher: W
                 confidential.payloads,
                 snapshot_every=config.store.snapshot_every,
                 is_enough=progress.is_enough,
+                rules=LoadedRules([] if bench.rule is None else [bench.rule]),
             ),
             is_resumed,
             started,

@@ -20,7 +20,7 @@ from fedchain.core.errors import FormatError
 from fedchain.core.manifest import RunManifest
 from fedchain.core.privacy import MICRO
 from fedchain.workflow.planning import local_training, payload_encryption
-from fedchain.workflow.stepping import optimiser_of
+from fedchain.workflow.stepping import optimiser_of, own_strategy_of
 
 Json: TypeAlias = Any
 
@@ -47,6 +47,7 @@ def plan_difference(run: RunManifest, config: ExperimentConfig) -> tuple[str, st
     # The number of features is the data's, not the configuration's: the model's own tensors bind it.
     inputs = {"inputs": run.training.model_options.get("inputs", "")}
     training = dataclasses.replace(training, model_options=training.model_options | inputs)
+    sources = b"" if run.own_strategy is None else run.own_strategy.sources  # the manifest's own, as code_digest is
     pairs: list[tuple[str, object, object]] = [
         ("experiment", config.experiment, run.experiment),
         ("rounds", config.rounds, run.rounds),
@@ -54,6 +55,7 @@ def plan_difference(run: RunManifest, config: ExperimentConfig) -> tuple[str, st
         ("min_clients", strategy.min_clients, run.min_clients),
         ("max_update_norm_e6", round(strategy.max_update_norm * MICRO), run.max_update_norm_e6),
         ("optimiser", optimiser_of(strategy), run.optimiser),
+        ("own_strategy", own_strategy_of(strategy, sources), run.own_strategy),
         ("payload_encryption", payload_encryption(config), run.payload_encryption),
     ]
     rewards = None if config.rewards.mode == "off" else config.rewards.pool_per_round

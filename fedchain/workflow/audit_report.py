@@ -19,6 +19,10 @@ STATEMENTS: dict[str, tuple[ClaimLevel, str]] = {
         ClaimLevel.ANCHORED,
         "global models whose digest is on the ledger, NOT recomputed: some of their updates cannot be opened here",
     ),
+    "own model": (
+        ClaimLevel.ANCHORED,
+        "global models whose digest is on the ledger, NOT recomputed: made by somebody's own strategy, code not given",
+    ),
     "unopened payload": (
         ClaimLevel.ANCHORED,
         "payloads that this verifier has no key for: their signed commitments are on the ledger, their content unread",
@@ -77,8 +81,10 @@ class Fault(Exception):  # noqa: N818 - not an error of the program: the record 
         self.got = got
 
 
-UNOPENED = frozenset({"unopened model", "unopened payload", "erased payload", "retired payload", "unopened record"})
-"""Claims that stand for what could not be opened: with one of them a lineage is anchored at most."""
+UNOPENED = frozenset(
+    {"own model", "unopened model", "unopened payload", "erased payload", "retired payload", "unopened record"}
+)
+"""Claims that stand for what could not be opened or recomputed: with one of them a lineage is anchored at most."""
 
 
 @dataclass(slots=True)
@@ -99,7 +105,7 @@ class Report:
 
     @property
     def is_open(self) -> bool:
-        """Whether all that was audited could be opened."""
+        """Whether all that was audited could be opened and recomputed."""
         return not any(self.counts.get(claim) for claim in UNOPENED)
 
     def include(self, other: Report) -> None:

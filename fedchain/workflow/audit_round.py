@@ -44,7 +44,7 @@ from fedchain.workflow.audit_report import Fault, Report, same
 from fedchain.workflow.gate import NOBODY, privacy_refusal, schema_of, signer_of, squared_norm_bound, weight_refusal
 from fedchain.workflow.model_series import ModelSeries
 from fedchain.workflow.outcome import rejected_tree, updates_tree
-from fedchain.workflow.stepping import Summed, is_corrected, next_model
+from fedchain.workflow.stepping import Rules, Summed, is_corrected, next_model, no_rules
 
 T = TypeVar("T")
 
@@ -84,6 +84,7 @@ class RoundAuditor:
     run_all: RunAll
     deletions: Sequence[SignedDeletion] = ()
     retired: Set[str] = frozenset()
+    rules: Rules = no_rules
     named: set[str] = field(default_factory=set[str])
     _models: dict[bytes, bytes] = field(default_factory=dict[bytes, bytes])
     _states: dict[bytes, ArtifactRef | None] = field(default_factory=dict[bytes, ArtifactRef | None])
@@ -295,10 +296,14 @@ class RoundAuditor:
         if not is_whole:
             self.report.holds("unopened model")
             return
+        if run.own_strategy is not None and self.rules(run.own_strategy) is None:
+            same("model", TensorSchema.of(decode(self._model(manifest.model))), schema_of(run))
+            self.report.holds("own model")
+            return
         before = self._states.get(run.run)
         clients = [signer_of(each.header) or NOBODY for each in manifest.accepted]
         summed = Summed(total, clients, Place(manifest.round, manifest.attempt))
-        derived = next_model(run, summed, base, None if before is None else self._state(before))
+        derived = next_model(run, summed, base, None if before is None else self._state(before), self.rules)
         same("model", chained.event.link.model_digest, model_digest(derived.model))
         self.report.holds("model")
         said = None if manifest.state is None else manifest.state.digest

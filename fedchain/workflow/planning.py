@@ -13,6 +13,7 @@ from fedchain.core import document
 from fedchain.core.aggregation import MAX_TOTAL_WEIGHT
 from fedchain.core.cid import Cid
 from fedchain.core.control import NO_CORRECTION, SCAFFOLD
+from fedchain.core.digest import ZERO
 from fedchain.core.encryption import HPKE_AES_256_GCM, NO_ENCRYPTION
 from fedchain.core.errors import InputError, PolicyError
 from fedchain.core.fixedpoint import FixedPoint
@@ -37,7 +38,7 @@ from fedchain.ports.training import Accountant
 from fedchain.workflow.enrolment import Applicant
 from fedchain.workflow.rounds import RunPlan
 from fedchain.workflow.run_state import Planned
-from fedchain.workflow.stepping import optimiser_of
+from fedchain.workflow.stepping import optimiser_of, own_strategy_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class Provenance:
     env_digest: bytes
     mode: str
     created_at: int
+    strategy: bytes = ZERO
+    """Digest of the source files of a strategy of one's own; zero where there is none."""
 
 
 def local_training(config: ExperimentConfig, inputs: int | str) -> LocalTraining:
@@ -139,6 +142,7 @@ def write_plan(new: NewRun, store: ArtifactStore) -> Planned:
         code_digest=new.provenance.code_digest,
         env_digest=new.provenance.env_digest,
         optimiser=optimiser_of(config.strategy),
+        own_strategy=own_strategy_of(config.strategy, new.provenance.strategy),
         training=new.training,
         cohort=tuple(_member(each, store) for each in sorted(new.applicants, key=lambda each: each.device)),
         mode=new.provenance.mode,

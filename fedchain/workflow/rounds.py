@@ -51,7 +51,7 @@ from fedchain.workflow.registry_view import RegistryView
 from fedchain.workflow.run_state import Accepted, Body, Decided, Finished, Opened, Rejected, RunState, Sealed, entry_of
 from fedchain.workflow.sealing import Sealer
 from fedchain.workflow.spending import recorded_spending
-from fedchain.workflow.stepping import Summed, is_corrected, next_model
+from fedchain.workflow.stepping import Rules, Summed, is_corrected, next_model, no_rules
 
 MAX_ANONYMOUS_REJECTIONS = 3
 """Replies without a valid signature that are recorded per node and round; the rest are dropped."""
@@ -70,7 +70,8 @@ class Instruments:
 
     `run_all` spreads the aggregation over threads; `keep_receipts` hands the state on whenever receipts came in, and
     before the run is finished, so that a crash leaves no finished run without its pins. Every `snapshot_every`-th model
-    is stored whole. `is_enough` ends a run before its last round; of one state it always says the same.
+    is stored whole. `is_enough` ends a run before its last round; of one state it always says the same. `rules` are the
+    strategies of one's own that were loaded.
     """
 
     store: ArtifactStore
@@ -86,6 +87,7 @@ class Instruments:
     payloads: PayloadReader
     snapshot_every: int = 1
     is_enough: Callable[[RunState], bool] = _never
+    rules: Rules = no_rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +282,7 @@ class RoundMachine:
             return self._abort(opened, gate, covered, lost, "cohort-too-small")
         try:
             place, clients = Place(opened.round, opened.attempt), [each.signer for each in covered]
-            new = next_model(self._manifest, Summed(total, clients, place), model, self._state())
+            new = next_model(self._manifest, Summed(total, clients, place), model, self._state(), self._with.rules)
         except ModelOutOfRangeError:
             return self._abort(opened, gate, covered, lost, "model-out-of-range")
         is_last = self.state.rounds_sealed + 1 == self._manifest.rounds

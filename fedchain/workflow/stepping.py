@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from fedchain.config import StrategyConfig, decimal_text
 from fedchain.core.aggregation import ExactSum
 from fedchain.core.control import SCAFFOLD, Control, Place, Steps
+from fedchain.core.errors import InputError
 from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.manifest import RunManifest
 from fedchain.core.optimiser import ADAM, MOMENTUM, ServerOptimiser
+from fedchain.core.own_rule import OwnStrategy, Rule, step_by
 from fedchain.core.task import LocalTraining
 from fedchain.core.tensors import TensorSchema, decode, encode
 
@@ -23,6 +26,15 @@ class Next:
     state: bytes | None
 
 
+Rules: TypeAlias = Callable[[OwnStrategy], Rule | None]
+"""From a strategy of one's own, as a run's manifest has it, to its rule; None where its code is not here."""
+
+
+def no_rules(_own: OwnStrategy) -> Rule | None:
+    """Know no strategy but those that come with fedchain."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Summed:
     """The sum of a round's updates, by which clients and at which place of the run they were made."""
@@ -32,14 +44,22 @@ class Summed:
     place: Place
 
 
-def next_model(run: RunManifest, summed: Summed, base: bytes, state: bytes | None) -> Next:
+def next_model(run: RunManifest, summed: Summed, base: bytes, state: bytes | None, rules: Rules) -> Next:
     """Return what a round's sum makes of the base model; `state` is that after the sealed round before, if any.
 
     Raises:
         FormatError: if the state is not of this run's strategy.
+        InputError: if the run has a strategy of one's own that is not among the rules, or that fails.
         ModelOutOfRangeError: if a parameter would leave the range.
     """
     encoding, total = FixedPoint(run.fraction_bits, run.width), summed.total
+    if run.own_strategy is not None:
+        rule = rules(run.own_strategy)
+        if rule is None:
+            raise InputError(
+                f"the strategy {run.own_strategy.target} is not loaded here", expected="its code", got="none"
+            )
+        return Next(*step_by(rule, decode(base), total.mean(), state, encoding))
     if run.optimiser is not None:
         model, after = run.optimiser.step(decode(base), total.mean(), state, encoding)
         return Next(encode(model), after)
@@ -66,7 +86,7 @@ def optimiser_of(strategy: StrategyConfig) -> ServerOptimiser | None:
     """Return the server optimiser of a strategy, None where the mean itself is the step."""
     rate, momentum = decimal_text(strategy.server_learning_rate), decimal_text(strategy.momentum)
     match strategy.name:
-        case "fedavg" | "fedprox" | "scaffold":
+        case "custom" | "fedavg" | "fedprox" | "scaffold":
             return None
         case "fedavgm":
             return ServerOptimiser(MOMENTUM, rate, momentum, "0", "0")
@@ -74,3 +94,8 @@ def optimiser_of(strategy: StrategyConfig) -> ServerOptimiser | None:
             return ServerOptimiser(
                 ADAM, rate, momentum, decimal_text(strategy.second_momentum), decimal_text(strategy.tau)
             )
+
+
+def own_strategy_of(strategy: StrategyConfig, sources: bytes) -> OwnStrategy | None:
+    """Return the strategy of one's own that a configuration names, with the digest of its source files, or None."""
+    return None if strategy.target is None else OwnStrategy(strategy.target, strategy.options, sources)

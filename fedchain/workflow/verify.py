@@ -28,6 +28,7 @@ from fedchain.workflow.audit_releases import audit_releases
 from fedchain.workflow.audit_report import Report
 from fedchain.workflow.audit_round import AuditedRound, RoundAuditor
 from fedchain.workflow.rewards import paying_runs, read_validation
+from fedchain.workflow.stepping import Rules, no_rules
 from fedchain.workflow.taint import datasets_behind, taints_of, withdrawals
 
 
@@ -54,6 +55,8 @@ class Verifier:
     """The registry of models, where there is one, and what its roles are called."""
     retired: Set[str] = frozenset()
     """CIDs of payloads and refused replies whose retention has ended, as the home says whose store is read."""
+    rules: Rules = no_rules
+    """Strategies of experimenters' own whose code the verifying party has, and trusts."""
 
     def verify(
         self,
@@ -88,7 +91,7 @@ class Verifier:
         if trust is not None:
             for pinned_run, round_ in audit_trust(links, trust, report).items():
                 pinned[pinned_run] = max(round_, pinned.get(pinned_run, 0))
-        auditor = RoundAuditor(identity, self.store, report, self.run_all, self.deletions, self.retired)
+        auditor = RoundAuditor(identity, self.store, report, self.run_all, self.deletions, self.retired, self.rules)
         audited = [auditor.audit(each) for each in links if run in (None, each.event.link.run)]
         rounds = [each for each in audited if each is not None]
         if run is not None and not audited and not report.findings:

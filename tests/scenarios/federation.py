@@ -29,7 +29,7 @@ from fedchain.config import (
 from fedchain.core import document
 from fedchain.core.aggregation import RunAll, serially
 from fedchain.core.cid import RAW, Cid
-from fedchain.core.digest import commitment, tagged
+from fedchain.core.digest import ZERO, commitment, tagged
 from fedchain.core.eip712 import signing_digest
 from fedchain.core.lineage import Lineage
 from fedchain.core.manifest import RoundManifest
@@ -51,6 +51,7 @@ from fedchain.workflow.rewards import paid_rounds, rederive_rewards
 from fedchain.workflow.rounds import Instruments, RoundMachine, RunPlan
 from fedchain.workflow.run_state import Accepted, Planned, RunState, body_of, entry_of
 from fedchain.workflow.site import Site, SiteDataset
+from fedchain.workflow.stepping import Rules, no_rules
 from fedchain.workflow.summarise import pins_of, trust_file
 from fedchain.workflow.verify import Verifier
 from tests.doubles.clock import CountedEntropy, ManualClock
@@ -76,6 +77,7 @@ AGGREGATOR: Final = NamedSigner("aggregator")
 OPERATOR: Final = NamedSigner("operator")
 SALT: Final = b"\x0a" * 32
 CODE: Final = b"\xc0" * 32
+SOURCES: Final = b"\x50" * 32
 ENVIRONMENT: Final = b"\xee" * 32
 DELTA: Final = 1e-5
 INITIAL: Final = {"bias": np.array([0.25, -0.5]), "weight": np.array([[1.0, -2.0], [0.125, 3.0]])}
@@ -83,7 +85,7 @@ INITIAL: Final = {"bias": np.array([0.25, -0.5]), "weight": np.array([[1.0, -2.0
 
 SCORABLE: Final = {"output.bias": np.array([0.25]), "output.weight": np.array([[1.0, -0.5, 0.125, 0.0]])}
 """A logistic model over four features, for runs that pay."""
-Strategy: TypeAlias = Literal["fedadam", "fedavg", "fedavgm", "fedprox", "scaffold"]
+Strategy: TypeAlias = Literal["custom", "fedadam", "fedavg", "fedavgm", "fedprox", "scaffold"]
 NO_REWARDS: Final = RewardsConfig("off", 0, "credits", None, 60)
 REWARDS: Final = RewardsConfig("donated", 1_000_003, "credits", None, 60)
 
@@ -124,6 +126,7 @@ class Setup:
                 1,
                 self.timeout_s,
                 updates=4 if self.strategy == "scaffold" else 0,
+                target="mine:halved" if self.strategy == "custom" else None,
             ),
             store=StoreConfig("embedded"),
             encryption=EncryptionConfig("off"),
@@ -149,7 +152,8 @@ class Member:
 class Federation:
     """Everybody, and one planned run. `cohort` answers with all sites until a test says otherwise.
 
-    `pins` is what a trust file would hold of this run. It ends early once `is_enough`.
+    `pins` is what a trust file would hold of this run. It ends early once `is_enough`. `rules` are the strategies of
+    one's own that the machine has loaded.
     """
 
     setup: Setup
@@ -164,6 +168,7 @@ class Federation:
     events: list[Event] = field(default_factory=list[Event])
     pins: tuple[Pin, ...] = ()
     is_enough: Callable[[RunState], bool] = lambda _: False
+    rules: Rules = no_rules
 
     @property
     def ledger(self) -> MemoryLedger:
@@ -187,6 +192,7 @@ class Federation:
             self._keep,
             PlainReader(store),
             is_enough=self.is_enough,
+            rules=self.rules,
         )
         return RoundMachine(self.plan, instruments)
 
@@ -284,10 +290,11 @@ class Federation:
 
     def verify(
         self, *, run: bytes | None = None, heads: Sequence[bytes] = (), trust: TrustFile | None = None,
-        scrub: bool = False,
+        scrub: bool = False, rules: Rules = no_rules,
     ) -> Lineage:  # fmt: skip
         """Verify as a stranger does."""
-        verifier = Verifier(MemoryLedger(self.record, bytes(20)), self.store, AddingAccountant(), serially)
+        ledger = MemoryLedger(self.record, bytes(20))
+        verifier = Verifier(ledger, self.store, AddingAccountant(), serially, rules=rules)
         return verifier.verify(run=run, heads=heads, trust=trust, scrub=scrub)
 
     def trust(self) -> TrustFile:
@@ -356,7 +363,7 @@ def _member(setup: Setup, number: int, clock: ManualClock, power: Power) -> Memb
 
 def _plan(setup: Setup, salt: bytes, applicants: Sequence[Applicant], store: MemoryStore, now: int) -> RunPlan:
     config = setup.config()
-    provenance = Provenance(CODE, ENVIRONMENT, "simulation", now)
+    provenance = Provenance(CODE, ENVIRONMENT, "simulation", now, SOURCES if config.strategy.target else ZERO)
     is_paid = setup.rewards.mode == "donated"
     new = NewRun(
         config, IDENTITY, salt, applicants, local_training(config, 4), SCORABLE if is_paid else INITIAL, provenance,
