@@ -306,6 +306,13 @@ def test_an_option_of_ones_own_is_taken_as_text_whether_a_file_names_it_or_not()
     [
         (("model.name=custom", "rewards=off"), "model.target: expected module:name for custom"),
         (("model.target='mine:Net'", "rewards=off"), "model.target: expected module:name for custom"),
+        (("strategy.name=custom", "rewards=off"), "strategy.target: expected module:name for custom"),
+        (("strategy.target='mine:step'",), "strategy.target: expected module:name for custom"),
+        (("strategy.options.limit=3",), "strategy.target: expected module:name for custom"),
+        (
+            ("strategy.name=custom", "strategy.target='mine:step'", "rewards=donated"),
+            "rewards need a model that can be",
+        ),
         (("data.options.rows=3",), "data.target: expected module:name for custom"),
         (("strategy=fedadam", "rewards=donated"), "rewards need a model that can be scored in integers"),
         (("model.task=regression", "rewards=donated"), "rewards need a model that can be scored in integers"),

@@ -75,3 +75,43 @@ def test_a_new_experiment_runs_as_it_is(tmp_path: Path) -> None:
     refused = run(folder, *command)
     assert (refused.returncode, "the data have no policy" in refused.stderr) == (4, True)
     assert verified(folder, ".fedchain")["verified"] is True
+
+
+STRATEGY = """\
+import numpy as np
+
+
+def clipped(base, mean, state, limit=0.5):
+    most = int(limit * 2**24)
+    rounds = state.get("rounds", np.zeros(1, np.int32)) + np.int32(1)
+    return {name: base[name] + np.clip(each, -most, most) for name, each in mean.items()}, {"rounds": rounds}
+"""
+
+
+@pytest.mark.slow
+def test_a_strategy_of_ones_own_is_anchored_for_strangers_and_re_derived_for_who_has_its_code(tmp_path: Path) -> None:
+    (tmp_path / "rule.py").write_text(STRATEGY)
+    own = ("strategy.name=custom", "strategy.target='rule:clipped'", "strategy.options.limit=0.1")
+    command = (
+        "-m",
+        "fedchain.cli.main",
+        "run",
+        "experiment=heart",
+        "rounds=2",
+        "rewards=off",
+        "ledger=log",
+        "privacy=off",
+    )
+    done = run(tmp_path, *command, *own, "--home", "home", "--json")
+    assert done.returncode == 0, done.stderr
+    verify = ("-m", "fedchain.cli.main", "verify", "--home", "home", "--trust", "home/trust.json", "--json")
+    mine = json.loads(run(tmp_path, *verify, "--strategy", "rule:clipped").stdout)
+    assert (mine["verdict"], mine["exit"]) == ("verified against a pinned head", 0)
+    (tmp_path / "rule.py").write_text(STRATEGY.replace("0.5", "0.25"))
+    other = run(tmp_path, *verify, "--strategy", "rule:clipped")
+    assert (other.returncode, "the strategy rule:clipped is not the recorded one" in other.stderr) == (2, True)
+    (tmp_path / "rule.py").write_text("raise SystemExit('the verifier imported code that a record names')\n")
+    theirs = json.loads(run(tmp_path, *verify).stdout)
+    assert theirs["exit"] == 3
+    assert [each["instances"] for each in theirs["claims"]["anchored"] if each["name"] == "own model"] == [2]
+    assert "model" not in {each["name"] for each in theirs["claims"]["re-derived"]}
