@@ -21,6 +21,7 @@ from fedchain.core.messages import InclusionPromise
 from fedchain.core.optimiser import state_digest
 from fedchain.core.policy import DataPolicy
 from fedchain.core.record import LinkKind
+from fedchain.core.registry import RegistryState
 from fedchain.core.rejection import Reason
 from fedchain.core.task import SignedPromise, Task, leaf_of
 from fedchain.core.tensors import decode
@@ -210,7 +211,7 @@ class RoundMachine:
             self._errors.append(reply.error)
             self._with.watcher(ReplyRejected(task.round, f"node {reply.node}", reply.error))
             return
-        verdict = self._gate(task).judge(reply, frozenset(self.state.accepted))
+        verdict = self._judged(task, reply)
         if isinstance(verdict, Refusal):
             self._reject(task, reply, verdict)
             return
@@ -222,9 +223,20 @@ class RoundMachine:
         total.add(verdict.tensors, verdict.header.message.weight)
         self._with.cohort.promise(reply.node, accepted.promise)
 
+    def _judged(self, task: Task, reply: Reply) -> Admission | Refusal:
+        """Judge by the registry as it was last read; read it again before refusing, as the decision does in any case."""
+        admitted, known = frozenset(self.state.accepted), self._registry.known()
+        verdict = self._gate_with(task, known, self._with.clock.now()).judge(reply, admitted)
+        if isinstance(verdict, Admission):
+            return verdict
+        gate = self._gate(task)
+        return verdict if gate.registry is known else gate.judge(reply, admitted)
+
     def _gate(self, task: Task) -> Gate:
         now = self._with.clock.now()  # before the registry is read: what it holds up to then is in what is read
-        registry = self._registry.current()
+        return self._gate_with(task, self._registry.current(), now)
+
+    def _gate_with(self, task: Task, registry: RegistryState, now: int) -> Gate:
         return Gate(task, self._manifest, registry, self._plan.policies, self._spending, now, self._with.payloads)
 
     def _accept(self, task: Task, node: int, admission: Admission) -> Accepted:
