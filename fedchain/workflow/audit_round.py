@@ -287,6 +287,7 @@ class RoundAuditor:
     def _rederive_model(self, chained: ChainedLink, manifest: RoundManifest, run: RunManifest, base: bytes) -> None:
         """Add up the updates that can be opened; where one cannot, each of the others is checked all the same."""
         total, is_whole = ExactSum(schema_of(run), self.run_all), True
+        is_known = run.own_strategy is None or self.rules(run.own_strategy) is not None
         for update in manifest.accepted:
             tensors = self._opened(chained, run, update)
             if tensors is None:
@@ -296,7 +297,7 @@ class RoundAuditor:
         if not is_whole:
             self.report.holds("unopened model")
             return
-        if run.own_strategy is not None and self.rules(run.own_strategy) is None:
+        if not is_known:
             same("model", TensorSchema.of(decode(self._model(manifest.model))), schema_of(run))
             self.report.holds("own model")
             return

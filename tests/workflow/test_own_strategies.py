@@ -9,12 +9,15 @@ from typing import Final
 import numpy as np
 import pytest
 
+from fedchain.core.aggregation import serially
 from fedchain.core.errors import InputError
 from fedchain.core.lineage import Lineage, Verdict
 from fedchain.core.manifest import ArtifactRef
 from fedchain.core.optimiser import state_digest
 from fedchain.core.own_rule import Arrays, OwnStrategy, Rule
 from fedchain.core.tensors import decode, encode, model_digest
+from fedchain.workflow.verify import Verifier
+from tests.doubles.training import AddingAccountant
 from tests.scenarios.federation import SOURCES, Federation, Setup, federation
 from tests.workflow.forgery import damage, rewrite, rewrite_plan
 
@@ -145,3 +148,19 @@ def test_a_strategy_of_ones_own_cannot_be_smuggled_into_another_run() -> None:
     new.run()
     rewrite_plan(new, lambda each: replace(each, own_strategy=OwnStrategy("mine:halved", {}, SOURCES)))
     assert "configuration" in {each.claim for each in new.verify().findings}
+
+
+def test_a_verifier_that_cannot_open_the_updates_still_meets_the_strategy() -> None:
+    """Or it would tell whoever gave its code that no run has it."""
+    new = run()
+    met: list[str] = []
+
+    def noting(own: OwnStrategy) -> Rule | None:
+        met.append(own.target)
+        return known(own)
+
+    cids = {each.payload_cid for number in (1, 2) for each in new.manifest(number).accepted}
+    new.store.artifacts = {cid: data for cid, data in new.store.artifacts.items() if cid.text not in cids}
+    verifier = Verifier(new.ledger, new.store, AddingAccountant(), serially, retired=cids, rules=noting)
+    assert counts(verifier.verify())["unopened model"] == 2
+    assert set(met) == {"mine:halved"}
