@@ -155,8 +155,9 @@ class SiteDatabase:
 
     def _first(self, kind: str, key: str, body: bytes, dataset: bytes = b"") -> bytes:
         """Write an entry unless its key is taken; return the body that stands."""
-        query = "INSERT INTO entry (kind, key, dataset, body) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
-        self._run(query, kind, key, dataset.hex(), body)
+        query = "INSERT INTO entry (kind, key, dataset, body) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING 1"
+        if self._run(query, kind, key, dataset.hex(), body):
+            return body
         return bytes(self._run(_BODY, kind, key)[0][0])
 
     def _only(self, kind: str, key: str, body: bytes, dataset: bytes = b"") -> None:
