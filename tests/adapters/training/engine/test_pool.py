@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
-from collections.abc import Iterator, Sequence
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
 from fedchain.adapters.training.engine import fused, loop
-from fedchain.adapters.training.engine.pool import Pool, dealt
+from fedchain.adapters.training.engine.pool import KEPT, Pool, dealt
 from fedchain.adapters.training.engine.recipe import Part
 from fedchain.core.errors import InputError
 from tests.adapters.training.engine.samples import empty, job_of, recipe
@@ -86,6 +89,39 @@ def test_closing_gives_memory_and_processes_back() -> None:
     made.close()
     assert worker.returncode == 0
     assert open_files() == before
+
+
+STEPS = """
+import resource
+for step in range(6):
+    if step == 2:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    values = [bytearray(20 << 20) for _ in range(3)]
+    del values
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+def test_with_a_workers_settings_a_step_gets_the_memory_of_the_one_before() -> None:
+    def faults(settings: Mapping[str, str]) -> int:
+        environment = {name: text for name, text in os.environ.items() if name not in KEPT} | settings
+        return int(subprocess.check_output([sys.executable, "-c", STEPS], env=environment, text=True))
+
+    assert faults(KEPT) < 1_000
+    assert faults({}) > 10_000
+
+
+@pytest.mark.slow
+def test_a_worker_has_these_settings_unless_its_user_has_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "77")
+    monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
+    made = Pool(JOB.recipe, JOB.rows, workers=1, most=len(SIZES))
+    made.train(JOB.base, JOB.parts)
+    environment = Path(f"/proc/{made.pids[0]}/environ").read_text().split("\0")
+    made.close()
+    assert "MALLOC_TRIM_THRESHOLD_=77" in environment
+    assert f"MALLOC_MMAP_THRESHOLD_={KEPT['MALLOC_MMAP_THRESHOLD_']}" in environment
 
 
 def test_parts_are_dealt_by_size_and_each_once() -> None:
