@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from experiments.engine.measure import Contender
-from experiments.engine.opacus_loop import BOUND, NOISE
-from experiments.engine.workloads import BATCH, RATE, Workload
+from experiments.engine.workloads import BATCH, BOUND, NOISE, RATE, Workload
 from fedchain.adapters.training.engine.choice import choose
 from fedchain.adapters.training.engine.pool import Pool
 from fedchain.adapters.training.engine.recipe import Job, Part, Recipe, Rows
