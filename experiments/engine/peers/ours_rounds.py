@@ -1,24 +1,21 @@
-"""The engine, on workers or in this process, timed by the same program as the peers."""
+"""The engine, on workers or in this process, timed by the same program as the peers.
+
+Workers are started before torch is imported here, so that all load it at the same time; see `crew`.
+"""
 
 from __future__ import annotations
 
-import torch
+import importlib
+import sys
 
-from experiments.engine.ours import in_process, in_workers
-from experiments.engine.peers.rounds import asked, averaged, report, timed
-from fedchain.adapters.training.engine.recipe import Rows
+from fedchain.adapters.training.engine.crew import Crew
 
 
 def main() -> None:
-    """Run the rounds."""
-    workload, rounds, processes = asked()
-    rows = Rows.of(workload.data(), torch.float32)
-    if processes == 1:
-        report(timed(averaged(workload, in_process(workload, rows, is_private=False).total), rounds))
-        return
-    contender, pool = in_workers(workload, rows, processes, is_private=False)
-    report(timed(averaged(workload, contender.total), rounds))
-    pool.close()
+    """Start the workers, if the command line asks for more than one process, and run the rounds."""
+    processes = int(sys.argv[3])
+    crew = Crew(processes) if processes > 1 else None
+    importlib.import_module("experiments.engine.peers.ours_timed").run(crew)
 
 
 if __name__ == "__main__":

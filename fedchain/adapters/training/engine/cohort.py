@@ -12,6 +12,7 @@ from torch import nn
 
 from fedchain.adapters.datasets.partition import Partition
 from fedchain.adapters.training.engine.choice import choose
+from fedchain.adapters.training.engine.crew import Crew
 from fedchain.adapters.training.engine.pool import Pool
 from fedchain.adapters.training.engine.recipe import LISTED, LOADED, Job, Part, Recipe, Rows
 from fedchain.adapters.training.engine.stack import shapes_of
@@ -78,6 +79,7 @@ class CohortEngine:
         pairs = [(torch.from_numpy(each.train_x), torch.from_numpy(each.train_y)) for each in self._partitions.values()]
         self._rows = Rows.of(pairs, torch.float64)
         self._pool: Pool | None = None
+        self._crew = Crew(workers) if workers > 1 else None  # they load torch while sites are checked
 
     def refusal(self, training: LocalTraining) -> str:
         """Return why the engine does not train so, in words; "" where it does.
@@ -133,6 +135,9 @@ class CohortEngine:
         if self._pool is not None:
             self._pool.close()
             self._pool = None
+        if self._crew is not None:
+            self._crew.close(is_busy=True)  # they may still be loading
+            self._crew = None
 
     def _checked(self, rounds: Mapping[str, LocalRound]) -> LocalTraining:
         first = next(iter(rounds.values())).training
@@ -172,8 +177,10 @@ class CohortEngine:
     def _pool_of(self, recipe: Recipe) -> Pool:
         """Return the workers of this recipe; those of an earlier one are ended."""
         if self._pool is None or self._pool.recipe != recipe:
-            self.close()
-            self._pool = Pool(recipe, self._rows, workers=self._workers, most=len(self._partitions))
+            if self._pool is not None:
+                self._pool.close()
+            crew, self._crew = self._crew or Crew(self._workers), None
+            self._pool = Pool(recipe, self._rows, crew, most=len(self._partitions))
             self._rows = self._pool.rows  # the shared ones, not a second copy
         return self._pool
 
