@@ -72,6 +72,8 @@ def _table(
     rows.append("|---" * (1 + 2 * len(columns)) + "|")
     ours = {name: figure(starts.get(OURS.name, ())) for name, starts in columns.items()}
     for program in PROGRAMS:
+        if not any(program.name in starts for starts in columns.values()):
+            continue  # nobody asked for it
         found = {name: figure(starts.get(program.name, ())) for name, starts in columns.items()}
         rows.append(_row(program.name, found, ours))
     if recorded:

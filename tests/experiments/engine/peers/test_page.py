@@ -28,6 +28,7 @@ def test_rounds_and_wholes_stand_beside_their_ratios() -> None:
     assert rows(text, FLOWER.name) == [["1100.0", "55.00", "3000.0", "1.20"], ["24.0", "12.00", "20.0", "2.50"]]
     assert rows(text, PFL_TWO.name)[0] == ["did not run", "-", "did not run", "-"]
     assert "recording" not in text
+    assert "fluke" not in text  # nobody asked for it
 
 
 def test_a_recorded_run_is_a_line_of_its_own() -> None:
