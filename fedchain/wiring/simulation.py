@@ -48,7 +48,7 @@ from fedchain.ports.watcher import (
 from fedchain.wiring.bench import Bench, check_model, open_bench
 from fedchain.wiring.confidential import Confidential, open_artifacts, open_confidential
 from fedchain.wiring.hospitals import Admission, Hospital, admit, metrics_of, names_of
-from fedchain.wiring.joint_training import Training, opened_training
+from fedchain.wiring.joint_training import ASKED_AT_ONCE, Training, opened_training
 from fedchain.wiring.parties import Parties, Record, parties_of, written_ledger
 from fedchain.wiring.plans import MODE, NewSimulation, check_grants, new_run
 from fedchain.wiring.preflight import check, check_start
@@ -94,7 +94,8 @@ class Simulation:
 
     def grid(self, client_app: ClientApp) -> Grid:
         """Return the in-process grid of all hospitals."""
-        return LocalGrid(client_app, len(self.hospitals), self.config.simulation.shuffle_replies)
+        nodes, shuffled = len(self.hospitals), self.config.simulation.shuffle_replies
+        return LocalGrid(client_app, nodes, shuffled, threads=min(nodes, ASKED_AT_ONCE))
 
     def site_of(self, context: Context) -> Site:
         """Return the site of a node."""
