@@ -11,15 +11,16 @@ import argparse
 import cProfile
 import hashlib
 import itertools
+import json
 import os
 import pstats
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,7 @@ from rich.table import Table
 from torch import nn
 
 from clients.app import make_client_app
+from experiments.engine.recorded_line import Line
 from experiments.engine.workloads import MODELS, WORKLOADS, Workload, named
 from fedchain.adapters.datasets.own import make_partition, sandbox
 from fedchain.cli.compose import compose
@@ -94,17 +96,6 @@ class Watch:
             JointTraining.train = train  # type: ignore[method-assign]  # as it was
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One workload: seconds before the first round, a round, its engine, and hashing and writing its updates."""
-
-    name: str
-    start: float
-    round: float
-    engine: float
-    bound: float
-
-
 def measure(workload: Workload, overrides: list[str], profile: cProfile.Profile | None, rounds: int) -> Line:
     """Run a workload with everything on, in a home that is removed afterwards."""
     sized = replace(workload, registered=workload.cohort, rows=workload.rows * 5 // 4)  # a fifth is held out
@@ -150,23 +141,31 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer clients; the figures mean little")
     parser.add_argument("--rounds", type=int, default=4, help="rounds, the first and the last not counted (default 4)")
     parser.add_argument("--profile", action="store_true", help="print where the time goes; figures are then too high")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of the table")
     parser.add_argument("--set", action="append", default=[], help="an override of the configuration, key=value")
     arguments = parser.parse_args()
     profile = cProfile.Profile() if arguments.profile else None
-    table = Table(title="a round, seconds")
-    for heading in ("workload", "before round 1", "round", "engine", "recording", "bound", "ratio"):
-        table.add_column(heading)
-    for name in arguments.workloads:
-        workload = named(name).made_quick() if arguments.quick else named(name)
-        line = measure(workload, arguments.set, profile, arguments.rounds)
-        rest = line.round - line.engine
-        figures = [line.start, line.round, line.engine, rest, line.bound]
-        table.add_row(line.name, *(f"{each:.3f}" for each in figures), f"{rest / line.bound:.1f}")
-    Console(width=120).print(table)
+    workloads = [named(name).made_quick() if arguments.quick else named(name) for name in arguments.workloads]
+    lines = [measure(workload, arguments.set, profile, arguments.rounds) for workload in workloads]
+    if arguments.json:
+        sys.stdout.write("\n" + json.dumps([asdict(line) for line in lines]) + "\n")
+    else:
+        Console(width=120).print(table(lines))
     if profile is not None:
         for order in ("cumulative", "tottime"):
             pstats.Stats(profile, stream=sys.stdout).sort_stats(order).print_stats(60)
     return 0
+
+
+def table(lines: Sequence[Line]) -> Table:
+    """Return the lines as a table."""
+    result = Table(title="a round, seconds")
+    for heading in ("workload", "before round 1", "round", "engine", "recording", "bound", "ratio"):
+        result.add_column(heading)
+    for line in lines:
+        figures = [line.start, line.round, line.engine, line.recording, line.bound]
+        result.add_row(line.name, *(f"{each:.3f}" for each in figures), f"{line.recording / line.bound:.1f}")
+    return result
 
 
 if __name__ == "__main__":
