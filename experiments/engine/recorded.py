@@ -2,7 +2,7 @@
 
 A run does all that `fedchain run` does: charges, the engine in float64, signatures, encryption, gate, store, journal,
 seal, receipts, the evaluation of each round, and MLflow beside it. A round's recording is what it takes beside the
-engine. The bound is sha256, write and fsync of the same update bytes, one file each.
+engine and the evaluation. The bound is sha256, write and fsync of the same update bytes, one file each.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from fedchain.adapters.datasets.own import make_partition, sandbox
 from fedchain.cli.compose import compose
 from fedchain.core.tensors import FloatTensors
 from fedchain.ports.training import LocalRound
-from fedchain.ports.watcher import Event, RoundOpened, RunEnded
+from fedchain.ports.watcher import Evaluated, Event, RoundEnded, RoundOpened, RunEnded
 from fedchain.wiring.bench import Bench
 from fedchain.wiring.joint_training import JointTraining
 from fedchain.wiring.simulation import prepared
@@ -69,6 +69,9 @@ class Watch:
     profile: cProfile.Profile | None
     opened: list[float] = field(default_factory=list[float])
     trained: list[float] = field(default_factory=list[float])
+    evaluated: list[float] = field(default_factory=list[float])
+    decided: float = 0.0
+    ended: float = 0.0
 
     def __call__(self, event: Event) -> None:
         """See `Watcher`."""
@@ -76,8 +79,14 @@ class Watch:
             self.opened.append(time.perf_counter())
             if self.profile is not None and len(self.opened) == 2:
                 self.profile.enable()
-        elif isinstance(event, RunEnded) and self.profile is not None:
-            self.profile.disable()
+        elif isinstance(event, RoundEnded):
+            self.decided = time.perf_counter()
+        elif isinstance(event, Evaluated):
+            self.evaluated.append(time.perf_counter() - self.decided)
+        elif isinstance(event, RunEnded):
+            self.ended = time.perf_counter()
+            if self.profile is not None:
+                self.profile.disable()
 
     @contextmanager
     def timing(self) -> Iterator[None]:
@@ -115,8 +124,10 @@ def measure(workload: Workload, overrides: list[str], profile: cProfile.Profile 
             grid = simulation.grid(make_client_app(simulation.site_of))
             make_server_app(simulation.drive, simulation.clock)(grid, simulation.context())
         bound = bare(Path(folder), workload.cohort, 4 * sum(each.numel() for each in workload.module().parameters()))
-    whole = [after - before for before, after in itertools.pairwise(watch.opened[1:])]
-    return Line(workload.name, start, statistics.median(whole), statistics.median(watch.trained[1:]), bound)
+    whole = statistics.median(after - before for before, after in itertools.pairwise(watch.opened[1:]))
+    engine, evaluation = statistics.median(watch.trained[1:]), statistics.median(watch.evaluated[1:])
+    drain = watch.ended - watch.opened[-1] - whole
+    return Line(workload.name, start, whole, engine, evaluation, drain, bound)
 
 
 def bare(folder: Path, files: int, size: int) -> float:
@@ -160,11 +171,12 @@ def main() -> int:
 def table(lines: Sequence[Line]) -> Table:
     """Return the lines as a table."""
     result = Table(title="a round, seconds")
-    for heading in ("workload", "before round 1", "round", "engine", "recording", "bound", "ratio"):
+    for heading in ("workload", "before", "round", "engine", "evaluation", "recording", "bound", "ratio", "drain"):
         result.add_column(heading)
     for line in lines:
-        figures = [line.start, line.round, line.engine, line.recording, line.bound]
-        result.add_row(line.name, *(f"{each:.3f}" for each in figures), f"{line.recording / line.bound:.1f}")
+        figures = [line.start, line.round, line.engine, line.evaluation, line.recording, line.bound]
+        ratio = f"{line.recording / line.bound:.1f}"
+        result.add_row(line.name, *(f"{each:.3f}" for each in figures), ratio, f"{line.drain:.3f}")
     return result
 
 

@@ -24,7 +24,7 @@ RECORDING: Final = 1.3
 """How many times as long as hashing and writing its bytes the recording of a round may take."""
 
 RECORDED: Final = {"W2": 1.10}
-"""How many times as long as its own engine a recorded round may take."""
+"""How many times as long as its own engine a recorded round may take, without the evaluation of its model."""
 
 
 class Verdict(StrEnum):
@@ -99,9 +99,9 @@ def _of(name: str, starts: Starts) -> list[Goal]:
 
 
 def _of_recording(name: str, line: Line | None) -> list[Goal]:
-    whole, engine = (None, None) if line is None else (line.round, line.engine)
+    whole, engine = (None, None) if line is None else (line.engine + line.recording, line.engine)
     recording = None if line is None else line.recording / line.bound
     found = [Goal(name, "recording / hashing and writing its bytes", recording, RECORDING, is_least=False)]
     if name in RECORDED:
-        found.append(Goal(name, "recorded round / its engine", ratio(whole, engine), RECORDED[name], is_least=False))
+        found.append(Goal(name, "engine and recording / engine", ratio(whole, engine), RECORDED[name], is_least=False))
     return found

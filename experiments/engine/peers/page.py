@@ -27,12 +27,12 @@ def text_of(columns: Mapping[str, Starts], recorded: Sequence[Line] | None, goal
 
 
 def recording(lines: Sequence[Line]) -> str:
-    """Return what recording costs: the round, its engine, what is left, and hashing and writing the same bytes."""
-    heading = "| | round | its engine | recording | hash and write | recording / hash and write | round / engine |"
-    rows = [heading, "|---" * 7 + "|"]
+    """Return what recording costs: the round and its parts, hashing and writing the same bytes, and the drain."""
+    headings = ("round", "engine", "evaluation", "recording", "hash and write", "drain", "recording / hash and write")
+    rows = ["| | " + " | ".join((*headings, "engine and recording / engine")) + " |", "|---" * 9 + "|"]
     for line in lines:
-        figures = (line.round, line.engine, line.recording, line.bound)
-        ratios = (line.recording / line.bound, line.round / line.engine)
+        figures = (line.round, line.engine, line.evaluation, line.recording, line.bound, line.drain)
+        ratios = (line.recording / line.bound, (line.engine + line.recording) / line.engine)
         cells = [*(f"{each:.3f}" for each in figures), *(f"{each:.2f}" for each in ratios)]
         rows.append(f"| {line.name} | " + " | ".join(cells) + " |")
     return "\n".join(rows)

@@ -55,13 +55,13 @@ def test_no_goal_is_met_by_somebody_who_did_not_run() -> None:
 
 
 def test_recording_is_compared_with_its_bytes_and_its_engine() -> None:
-    line = Line("W2", 9.0, round=4.5, engine=4.2, bound=0.2)
+    line = Line("W2", 9.0, round=4.5, engine=3.8, evaluation=0.4, drain=0.3, bound=0.2)
     found = of("W2", ALL, [line])
     assert found["recording / hashing and writing its bytes"].ratio == pytest.approx(1.5)
     assert found["recording / hashing and writing its bytes"].verdict == Verdict.MISSED
-    assert found["recorded round / its engine"].verdict == Verdict.MET
-    assert of("W2", ALL, [])["recorded round / its engine"].verdict == Verdict.NOT_MEASURED
-    assert "recorded round / its engine" not in of("W2", ALL)
+    assert found["engine and recording / engine"].verdict == Verdict.MET
+    assert of("W2", ALL, [])["engine and recording / engine"].verdict == Verdict.NOT_MEASURED
+    assert "engine and recording / engine" not in of("W2", ALL)
 
 
 def test_a_bound_may_be_reached_and_not_passed() -> None:

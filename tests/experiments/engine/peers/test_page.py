@@ -13,7 +13,7 @@ COLUMNS = {
     "W1a": {OURS.name: [Start((0.02, 0.02), 2.0)], FLOWER.name: [Start((1.0, 1.2), 24.0)], PFL_TWO.name: []},
     "W2": {OURS.name: [Start((2.5,), 8.0)], FLOWER.name: [Start((3.0,), 20.0)]},
 }
-LINE = Line("W1a", start=30.0, round=0.5, engine=0.1, bound=0.2)
+LINE = Line("W1a", start=30.0, round=0.5, engine=0.1, evaluation=0.1, drain=0.3, bound=0.2)
 
 
 def rows(text: str, who: str) -> list[list[str]]:
@@ -34,7 +34,7 @@ def test_rounds_and_wholes_stand_beside_their_ratios() -> None:
 def test_a_recorded_run_is_a_line_of_its_own() -> None:
     text = text_of(COLUMNS, [LINE], goals(COLUMNS, [LINE]))
     assert rows(text, "fedchain, recorded") == [["500.0", "25.00", "did not run", "-"]]
-    assert ["0.500", "0.100", "0.400", "0.200", "2.00", "5.00"] in rows(text, "W1a")
+    assert ["0.500", "0.100", "0.100", "0.300", "0.200", "0.300", "1.50", "4.00"] in rows(text, "W1a")
 
 
 def test_every_goal_says_what_became_of_it() -> None:
@@ -42,7 +42,7 @@ def test_every_goal_says_what_became_of_it() -> None:
     lines = [line for line in text_of(COLUMNS, [LINE], found).splitlines() if line.endswith((" met |", "ed |"))]
     assert len(lines) == len(found)
     assert "| W1a | a round of Flower 1.41 (Ray) / ours | at least 50.00 | 55.00 | met |" in lines
-    assert "| W1a | recording / hashing and writing its bytes | at most 1.30 | 2.00 | missed |" in lines
+    assert "| W1a | recording / hashing and writing its bytes | at most 1.30 | 1.50 | missed |" in lines
     assert "| W1a | a round of the fastest peer / ours | at least 8.00 | - | not measured |" in lines
 
 
