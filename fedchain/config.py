@@ -182,11 +182,14 @@ class SimulationConfig:
 
     `engine` "auto" trains the sites of a round together where the engine takes the model, "sites" each by itself.
     `workers` is the number of the engine's processes, 0 for as many as there are processors if the work is worth it.
+    `backend` is what calls the app: this process, or actors of Ray, `workers` of them, in which each site trains by
+    itself. It is not recorded: a run that was begun on one may go on with the other.
     """
 
     shuffle_replies: int | None
     engine: Literal["auto", "sites"] = "auto"
     workers: Annotated[int, Ge(0), Le(256)] = 0
+    backend: Literal["local", "ray"] = field(default="local", metadata={_RECORDED: False})
 
 
 @dataclass(frozen=True, slots=True)
