@@ -9,8 +9,6 @@ from fedchain.adapters.training.evaluation import measures, predict
 from fedchain.config import ExperimentConfig
 from fedchain.core.errors import InputError
 from fedchain.core.fixedpoint import FixedPoint
-from fedchain.core.manifest import RunManifest
-from fedchain.core.tensors import encode, model_digest
 from fedchain.wiring.bench import Bench, starting_model
 from fedchain.workflow.stopping import goal_of
 
@@ -37,21 +35,4 @@ def check(config: ExperimentConfig, bench: Bench) -> None:
             f"{goal.metric} cannot be watched", expected="a metric that the sites' test rows define",
             got=f"{len(labels)} test rows, which define {', '.join(sorted(set(defined) - {'rows'})) or 'none'}",
             remedy="choose another checkpoint.metric, or early_stopping.patience=0 and checkpoint.metric=null",
-        )  # fmt: skip
-
-
-def check_start(config: ExperimentConfig, bench: Bench, manifest: RunManifest) -> None:
-    """Refuse to go on with a run that began with another model than the file holds now.
-
-    Raises:
-        InputError: if it did.
-    """
-    if config.model.initial is None:
-        return
-    encoding = FixedPoint(manifest.fraction_bits, manifest.width)
-    digest = model_digest(encode(encoding.quantise(starting_model(config, bench))))
-    if digest != manifest.initial_model.digest:
-        raise InputError(
-            f"{config.model.initial} is not what the run began with", expected=manifest.initial_model.digest.hex(),
-            got=digest.hex(), remedy="restore the file, or start a new run with --fresh",
         )  # fmt: skip

@@ -54,7 +54,7 @@ from fedchain.wiring.hospitals import Admission, Hospital, admit, metrics_of, na
 from fedchain.wiring.joint_training import Training, opened_training
 from fedchain.wiring.parties import Parties, Record, parties_of, written_ledger
 from fedchain.wiring.plans import MODE, NewSimulation, check_grants, new_run
-from fedchain.wiring.preflight import check, check_start
+from fedchain.wiring.preflight import check
 from fedchain.wiring.progress import Progress, checkpoints_of, floats_of, kept, metrics_path, write_checkpoints
 from fedchain.wiring.stores import written_store
 from fedchain.wiring.trust import write_trust
@@ -228,7 +228,6 @@ def prepared_as(wanted: Wanted, config: ExperimentConfig, home: Path, watcher: W
         if state.planned is None:
             raise AssertionError("a journal starts with its plan")
         plan = read_plan(store, state.planned.manifest_cid, config.strategy.round_timeout_s)
-        check_start(config, bench, plan.manifest)
         progress = _progress(opened, config, state, _Scored(store, training, hospitals, bench))
         is_tracked = wanted.slot is None  # whoever drives a sweep tracks all its jobs
         watch = stack.enter_context(_watched(opened, hospitals, progress, watcher, is_tracked=is_tracked))

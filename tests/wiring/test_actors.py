@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from flwr.app import Context, RecordDict
 
-from fedchain.adapters import ray_grid
 from fedchain.adapters.home import create_home
 from fedchain.config import EncryptionConfig, LedgerConfig, SimulationConfig
 from fedchain.core.errors import InputError
@@ -42,7 +41,7 @@ def test_without_ray_one_line_names_the_extra_and_nothing_is_made(
 
 
 def test_what_other_processes_cannot_load_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_grid.importlib.util, "find_spec", lambda _: object())
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: object())
     check_actors(RAY, is_brought=False)
     check_actors(SimulationConfig(None), is_brought=True)
     assert "got objects of this process; name targets" in refusal(lambda: check_actors(RAY, is_brought=True))
