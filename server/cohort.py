@@ -7,7 +7,7 @@ wrong source, so replies are attributed by the message they answer.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,6 +22,9 @@ from fedchain.ports.cohort import ReceiptReply, Reply
 RECORD: Final = "fedchain"
 POLL_S: Final = 0.2
 COUNTERSIGN_S: Final = 60
+AT_ONCE: Final = 32
+AT_ONCE_BYTES: Final = 1 << 24
+"""Replies that are handed on together: so many, or of payloads of so many bytes and one more."""
 UNSENT: Final = "the message could not be sent"
 
 
@@ -34,7 +37,7 @@ class FlowerCohort:
     pause: Callable[[float], None] = time.sleep
     _asked: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
 
-    def train(self, task: Task, model: bytes, answered: frozenset[int]) -> Iterator[Reply]:
+    def train(self, task: Task, model: bytes, answered: frozenset[int]) -> Iterator[Sequence[Reply]]:
         """See `Cohort.train`."""
         nodes = [node for node in self.grid.get_node_ids() if node not in answered]
         body = document.to_bytes(task)
@@ -46,13 +49,13 @@ class FlowerCohort:
                 self._asked[message_id] = node, task.round
                 waiting.add(message_id)
             else:
-                yield Reply(node, task.round, b"", b"", f"node {node}: {UNSENT}")
+                yield [Reply(node, task.round, b"", b"", f"node {node}: {UNSENT}")]
         while waiting and self.clock.now() <= task.deadline:
             arrived = 0
-            for message in self.grid.pull_messages(list(self._asked)):
+            for messages in _together(self.grid.pull_messages(list(self._asked))):
                 arrived += 1
-                waiting.discard(message.metadata.reply_to_message_id)
-                yield self._reply(message)
+                waiting -= {each.metadata.reply_to_message_id for each in messages}
+                yield [self._reply(each) for each in messages]
             if waiting and not arrived:
                 self.pause(POLL_S)
 
@@ -67,7 +70,7 @@ class FlowerCohort:
         body = document.to_bytes(promise)
         self._push([_message(node, "query.promise", promise.promise.round, None, document=body)])
 
-    def countersign(self, proofs: Sequence[tuple[int, RoundProof]]) -> Iterator[ReceiptReply]:
+    def countersign(self, proofs: Sequence[tuple[int, RoundProof]]) -> Iterator[Sequence[ReceiptReply]]:
         """See `Cohort.countersign`."""
         messages = [
             _message(node, "query.countersign", proof.round, COUNTERSIGN_S, document=document.to_bytes(proof))
@@ -78,13 +81,13 @@ class FlowerCohort:
             if message_id:
                 asked[message_id] = node, proof.round
             else:
-                yield ReceiptReply(node, proof.round, b"", b"", f"node {node}: {UNSENT}")
+                yield [ReceiptReply(node, proof.round, b"", b"", f"node {node}: {UNSENT}")]
         until = self.clock.now() + COUNTERSIGN_S
         while asked and self.clock.now() <= until:
             replies = list(self.grid.pull_messages(list(asked)))
-            for message in replies:
-                yield _receipt(*asked.pop(message.metadata.reply_to_message_id), message)
-            if asked and not replies:
+            if replies:
+                yield [_receipt(*asked.pop(each.metadata.reply_to_message_id), each) for each in replies]
+            elif asked:
                 self.pause(POLL_S)
 
     def _push(self, messages: Sequence[Message]) -> list[str | None]:
@@ -99,6 +102,20 @@ class FlowerCohort:
         record = _record(message)
         header, payload, keys = (_bytes(record, name) for name in ("header", "payload", "keys"))
         return Reply(node, round_, header, payload, _text(record, "error"), keys)
+
+
+def _together(messages: Iterable[Message]) -> Iterator[list[Message]]:
+    """Yield messages that came at once in groups, small enough for an aggregator's memory."""
+    group: list[Message] = []
+    size = 0
+    for each in messages:
+        group.append(each)
+        size += len(_bytes(_record(each), "payload")) if not each.has_error() else 0
+        if size >= AT_ONCE_BYTES or len(group) == AT_ONCE:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
 def _message(node: int, kind: str, round_: int, ttl: float | None, **body: bytes) -> Message:

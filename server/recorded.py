@@ -80,7 +80,7 @@ class StrategyCohort:
     def __post_init__(self) -> None:
         self._inner = FlowerCohort(self.carrier, self.clock)
 
-    def train(self, task: Task, model: bytes, answered: frozenset[int]) -> Iterator[Reply]:
+    def train(self, task: Task, model: bytes, answered: frozenset[int]) -> Iterator[Sequence[Reply]]:
         """See `Cohort.train`."""
         encoding = FixedPoint(task.fraction_bits, task.width)
         arrays = self.form.arrays_of(encoding.dequantise(decode(model)))
@@ -107,7 +107,7 @@ class StrategyCohort:
         if metrics is not None:
             self.reported.setdefault(promise.promise.round, []).append(metrics)
 
-    def countersign(self, proofs: Sequence[tuple[int, RoundProof]]) -> Iterator[ReceiptReply]:
+    def countersign(self, proofs: Sequence[tuple[int, RoundProof]]) -> Iterator[Sequence[ReceiptReply]]:
         """See `Cohort.countersign`."""
         return self._inner.countersign(proofs)
 

@@ -62,22 +62,24 @@ class FileJournal:
                 os.ftruncate(self._descriptor, self._size)
                 os.fsync(self._descriptor)
 
-    def append(self, entry: Entry) -> None:
-        """Write an entry durably before returning.
+    def append(self, *entries: Entry) -> None:
+        """Write entries durably, in one fsync, before returning; a crash before that may leave the first ones.
 
         Raises:
-            InputError: if it cannot be written; the file is as before then, and takes no more entries until it is
+            InputError: if they cannot be written; the file is as before then, and takes no more entries until it is
                 opened anew, because after a failed fsync nobody knows what the disk holds.
             IntegrityError: if another process changed the file meanwhile.
         """
-        payload = _payload(entry)
+        payloads = [_payload(each) for each in entries]
         with self._lock:
             if self._is_broken:
                 raise InputError(f"{self._path} failed before", remedy="repeat the command to resume")
-            link = _link(self._link, payload)
-            frame = _FRAME.pack(len(payload), _check(self._link, len(payload)), link) + payload
-            self._write(frame)
-            self._size, self._link = self._size + len(frame), link
+            frames, link = b"", self._link
+            for payload in payloads:
+                check, link = _check(link, len(payload)), _link(link, payload)
+                frames += _FRAME.pack(len(payload), check, link) + payload
+            self._write(frames)
+            self._size, self._link = self._size + len(frames), link
 
     def entries(self) -> tuple[Entry, ...]:
         """Return all entries, read and checked anew.

@@ -12,7 +12,7 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -62,11 +62,21 @@ class KeyRing:
             LockedArtifactError: if they were erased before.
             InputError: if the ring cannot be written.
         """
+        self._keep([(cid.text, document.to_bytes(keys), content)])
+
+    def keep_all(self, keys: Mapping[Cid, WrappedKeys]) -> None:
+        """Keep the keys of artifacts durably, all or none, as `keep` does."""
+        self._keep([(cid.text, document.to_bytes(each), None) for cid, each in keys.items()])
+
+    def _keep(self, rows: Sequence[tuple[str, bytes, bytes | None]]) -> None:
         with self._mutex, _translated(self._path):
             sql = self._open()
-            if self.is_erased(cid):
-                raise LockedArtifactError(f"the keys of {cid} were erased", remedy="they are gone for good")
-            sql.execute(_KEEP, (cid.text, document.to_bytes(keys), content))
+            sql.execute("BEGIN IMMEDIATE")
+            with sql:
+                for name, *_ in rows:
+                    if sql.execute("SELECT 1 FROM erased WHERE cid = ?", (name,)).fetchone():
+                        raise LockedArtifactError(f"the keys of {name} were erased", remedy="they are gone for good")
+                sql.executemany(_KEEP, rows)
 
     def find(self, cid: Cid) -> WrappedKeys | None:
         """Return the keys of an artifact, or None."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Final
 
 from fedchain.adapters import cipher
 from fedchain.adapters.cipher import Opener
@@ -17,6 +20,8 @@ from fedchain.core.errors import FormatError, LockedArtifactError
 from fedchain.ports.clock import Entropy
 from fedchain.ports.payloads import ReadyPayload
 from fedchain.ports.store import ArtifactStore
+
+_PUT_AT_ONCE: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +69,14 @@ class DecryptingReader:
             raise FormatError("keys of a payload", got=error) from error
         return cipher.decrypt(payload, data_key).to_bytes()
 
-    def keep(self, payload: bytes, keys: bytes) -> Cid:
+    def keep(self, payloads: Sequence[ReadyPayload]) -> None:
         """See PayloadReader."""
-        cid, wrapped = cid_of(payload), _parsed(keys)
-        self.readers.hand_out(cid, wrapped, self.ring)
-        self.ring.keep(cid, wrapped)
-        return self.store.put(payload)
+        keys: dict[Cid, WrappedKeys] = {}
+        for each in payloads:
+            keys.setdefault(cid_of(each.payload), _parsed(each.keys))  # as in a ring: the first ones stand
+        self.readers.hand_out(keys, self.ring)
+        self.ring.keep_all(keys)
+        _put_all(self.store, payloads)
 
     def kept(self, cid: Cid) -> bytes:
         """See PayloadReader."""
@@ -99,13 +106,20 @@ class PlainReader:
         """See PayloadReader."""
         return payload
 
-    def keep(self, payload: bytes, keys: bytes) -> Cid:  # noqa: ARG002 - there are none
+    def keep(self, payloads: Sequence[ReadyPayload]) -> None:
         """See PayloadReader."""
-        return self.store.put(payload)
+        _put_all(self.store, payloads)
 
     def kept(self, cid: Cid) -> bytes:
         """See PayloadReader."""
         return self.store.get(cid)
+
+
+def _put_all(store: ArtifactStore, payloads: Sequence[ReadyPayload]) -> None:
+    """Put payloads on threads, which wait for the disk together."""
+    with ThreadPoolExecutor(min(_PUT_AT_ONCE, len(payloads))) as pool:
+        for _ in pool.map(store.put, [each.payload for each in payloads]):
+            pass
 
 
 def _parsed(keys: bytes) -> WrappedKeys:

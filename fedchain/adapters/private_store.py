@@ -10,7 +10,7 @@ of some readers, that nothing names; garbage collection removes it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -38,11 +38,12 @@ class Readers:
         """The 32-byte public keys."""
         return list(self.rings)
 
-    def hand_out(self, cid: Cid, keys: WrappedKeys, but: KeyRing) -> None:
+    def hand_out(self, keys: Mapping[Cid, WrappedKeys], but: KeyRing) -> None:
         """Keep in each ring that is here, but one, what is wrapped for its reader."""
         for public_key, ring in self.rings.items():
             if ring is not None and ring is not but:
-                ring.keep(cid, keys.only(key_id(public_key)))
+                reader = key_id(public_key)
+                ring.keep_all({cid: each.only(reader) for cid, each in keys.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class PrivateStore:
         data_key = self.writing.entropy.secret(DIGEST_SIZE)
         cid = self.inner.put_stream(_encrypted(size, parts, data_key))
         keys = cipher.wrapped_keys(data_key, cid.digest, ARTIFACT, self.writing.readers.public_keys)
-        self.writing.readers.hand_out(cid, keys, self.ring)
+        self.writing.readers.hand_out({cid: keys}, self.ring)
         self.ring.keep(cid, keys, index)
         return cid
 

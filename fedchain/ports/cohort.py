@@ -37,9 +37,12 @@ class ReceiptReply:
 
 
 class Cohort(Protocol):
-    """Sends to every member and yields replies as they come, until all answered or the deadline passed."""
+    """Sends to every member and yields replies as they come, until all answered or the deadline passed.
 
-    def train(self, task: Task, model: bytes, answered: frozenset[int]) -> Iterator[Reply]:
+    Replies that came at the same time come together, so that what they make durable can share a sync of the disk.
+    """
+
+    def train(self, task: Task, model: bytes, answered: frozenset[int]) -> Iterator[Sequence[Reply]]:
         """Send a task with the base model's bytes to every node that has not answered it already.
 
         Late replies of earlier rounds may be among the replies.
@@ -54,6 +57,6 @@ class Cohort(Protocol):
         """Hand a node the aggregator's signed inclusion promise."""
         ...
 
-    def countersign(self, proofs: Sequence[tuple[int, RoundProof]]) -> Iterator[ReceiptReply]:
+    def countersign(self, proofs: Sequence[tuple[int, RoundProof]]) -> Iterator[Sequence[ReceiptReply]]:
         """Send nodes their proofs of inclusion, of one round or several, and yield the receipts; wait once for all."""
         ...

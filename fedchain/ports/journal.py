@@ -37,11 +37,11 @@ class Entry:
 class Journal(Protocol):
     """Append-only, one per run, safe for use from several threads of one process."""
 
-    def append(self, entry: Entry) -> None:
-        """Write an entry durably (fsync) before it returns.
+    def append(self, *entries: Entry) -> None:
+        """Write entries durably, in one fsync, before it returns; a crash before that may leave the first ones.
 
         Raises:
-            InputError: if it cannot be written (full disk, permission); nothing is half-written then.
+            InputError: if they cannot be written (full disk, permission); none is then, nor half of one.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -49,8 +50,8 @@ class PayloadReader(Protocol):
         """
         ...
 
-    def keep(self, payload: bytes, keys: bytes) -> Cid:
-        """Keep a payload as it came, and first its keys for every reader whose ring is here.
+    def keep(self, payloads: Sequence[ReadyPayload]) -> None:
+        """Keep payloads as they came, and first their keys for every reader whose ring is here.
 
         Raises:
             InputError: if either cannot be kept.

@@ -8,6 +8,7 @@ leaves a site is checked, charged, quantised, encrypted and signed where it alwa
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -29,6 +30,9 @@ from fedchain.ports.cohort import Cohort, ReceiptReply, Reply
 from fedchain.ports.training import Engine, LocalRound, Trainer
 from fedchain.wiring.bench import Bench
 from fedchain.workflow.site import Site
+
+ASKED_AT_ONCE: Final = 8
+"""Sites that are asked on threads of their own, so that they wait for their disks at once."""
 
 WORTH_A_POOL: Final = 10**10
 """Multiplications of a run from which on worker processes, which take seconds to start, are worth it."""
@@ -79,11 +83,12 @@ class JointCohort:
     sites: Sequence[Site]
     joint: JointTraining
 
-    def train(self, task: Task, model: bytes, answered: frozenset[int]) -> Iterator[Reply]:
+    def train(self, task: Task, model: bytes, answered: frozenset[int]) -> Iterator[Sequence[Reply]]:
         """See `Cohort.train`."""
         asked = [site for node, site in enumerate(self.sites, start=1) if node not in answered]
-        prepared = {site.name: _prepared(site, task, model) for site in asked}
-        rounds = {name: local for name, local in prepared.items() if local is not None}
+        with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
+            prepared = list(pool.map(lambda site: _prepared(site, task, model), asked))
+        rounds = {site.name: local for site, local in zip(asked, prepared, strict=True) if local is not None}
         if rounds:
             self.joint.train(FixedPoint(task.fraction_bits, task.width).dequantise(decode(model)), rounds)
         return self.cohort.train(task, model, answered)
@@ -96,7 +101,7 @@ class JointCohort:
         """See `Cohort.promise`."""
         self.cohort.promise(node, promise)
 
-    def countersign(self, proofs: Sequence[tuple[int, RoundProof]]) -> Iterator[ReceiptReply]:
+    def countersign(self, proofs: Sequence[tuple[int, RoundProof]]) -> Iterator[Sequence[ReceiptReply]]:
         """See `Cohort.countersign`."""
         return self.cohort.countersign(proofs)
 

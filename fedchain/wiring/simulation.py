@@ -51,7 +51,7 @@ from fedchain.wiring.actors import actors_of, check_actors, sites_in_actors
 from fedchain.wiring.bench import Bench, check_model, open_bench
 from fedchain.wiring.confidential import Confidential, open_artifacts, open_confidential
 from fedchain.wiring.hospitals import Admission, Hospital, admit, metrics_of, names_of
-from fedchain.wiring.joint_training import Training, opened_training
+from fedchain.wiring.joint_training import ASKED_AT_ONCE, Training, opened_training
 from fedchain.wiring.parties import Parties, Record, parties_of, written_ledger
 from fedchain.wiring.plans import MODE, NewSimulation, check_grants, new_run
 from fedchain.wiring.preflight import check
@@ -100,7 +100,7 @@ class Simulation:
         chosen, nodes = self.config.simulation, len(self.hospitals)
         if chosen.backend == "ray":
             return ray_grid(client_app, nodes, actors_of(chosen, nodes), on_gpu=self.config.device != CPU)
-        return nullcontext(LocalGrid(client_app, nodes, chosen.shuffle_replies))
+        return nullcontext(LocalGrid(client_app, nodes, chosen.shuffle_replies, threads=min(nodes, ASKED_AT_ONCE)))
 
     @property
     def site_of(self) -> Callable[[Context], AbstractContextManager[Site]]:

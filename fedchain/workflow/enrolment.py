@@ -48,12 +48,14 @@ def enrol(ledger: Ledger, registry: Registry, applicants: Sequence[Applicant], n
         InputError: if the registry holds something else under an applicant's identifiers.
     """
     view, identity = RegistryView(ledger), ledger.identity()
+    known = view.current().organisations
+    for organisation, admin in {each.organisation: each.admin.address for each in applicants}.items():
+        if organisation not in known:
+            registry.add_organisation(organisation, admin)
+    state = view.current()
     for each in applicants:
-        state = view.current()
-        if each.organisation not in state.organisations:
-            registry.add_organisation(each.organisation, each.admin.address)
-        state = view.current()
         _check(state, each)
+    for each in applicants:
         nonce = registry.nonce(each.organisation)
         for index, body in enumerate(_missing(state, each, identity, now)):
             message = replace(body, nonce=nonce + index)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from fedchain.core.cid import Cid
 from fedchain.core.eip712 import signing_digest
@@ -17,7 +17,7 @@ from fedchain.ports.cohort import Cohort, ReceiptReply
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.ports.watcher import ReceiptSigned, ReplyRejected, Watcher
 from fedchain.workflow.outcome import updates_tree
-from fedchain.workflow.run_state import Accepted, Body, Countersigned, Decided, RunState, Sealed
+from fedchain.workflow.run_state import Accepted, Countersigned, Decided, Note, RunState, Sealed
 
 
 class Receipts:
@@ -28,7 +28,7 @@ class Receipts:
         identity: LedgerIdentity,
         state: RunState,
         cohort: Cohort,
-        note: Callable[[Body], None],
+        note: Note,
         watcher: Watcher,
     ) -> None:
         self._identity = identity
@@ -40,8 +40,8 @@ class Receipts:
     def collect(self) -> None:
         """Ask the members of every sealed link whose receipt is missing, all at once: the gone are waited for once."""
         proofs = [proof for round_ in sorted(self._state.sealed) for proof in self._proofs(round_)]
-        for reply in self._cohort.countersign(proofs) if proofs else ():
-            self._take(reply)
+        for replies in self._cohort.countersign(proofs) if proofs else ():
+            self._take(replies)
 
     def _missing(self, round_: int) -> list[Accepted]:
         signed = self._state.receipts.get(round_, {})
@@ -87,21 +87,28 @@ class Receipts:
             proof=tree.proof(leaf) if included else (),
         )
 
-    def _take(self, reply: ReceiptReply) -> None:
+    def _take(self, replies: Sequence[ReceiptReply]) -> None:
+        receipts = [receipt for reply in replies if (receipt := self._receipt(reply)) is not None]
+        if receipts:
+            self._note(*receipts)
+        for each in receipts:
+            closes = self._state.decided[each.round].link.kind is LinkKind.CLOSED
+            self._watcher(ReceiptSigned(each.round, each.receipt.signer.hex(), closes))
+
+    def _receipt(self, reply: ReceiptReply) -> Countersigned | None:
+        """Return what a reply adds to the record; of what adds nothing, tell why."""
         round_ = reply.round
         if reply.error:
             self._watcher(ReplyRejected(round_, f"node {reply.node}", reply.error))
-            return
+            return None
         sealed, run = self._state.sealed[round_], self._state.decided[round_].link.run
         receipt = RoundReceipt(self._identity.federation, run, round_, sealed.round_hash)
         try:
             signer = recover(signing_digest(self._identity.rounds, receipt), reply.signature)
         except FormatError as error:
             self._watcher(ReplyRejected(round_, f"node {reply.node}", str(error)))
-            return
+            return None
         if signer not in {each.signer for each in self._members(round_)}:
             self._watcher(ReplyRejected(round_, f"node {reply.node}", "receipt of a stranger"))
-            return
-        self._note(Countersigned(round_, SignedReceipt(signer, reply.signature)))
-        closes = self._state.decided[round_].link.kind is LinkKind.CLOSED
-        self._watcher(ReceiptSigned(round_, signer.hex(), closes))
+            return None
+        return Countersigned(round_, SignedReceipt(signer, reply.signature))

@@ -34,6 +34,10 @@ class RegistryView:
             self._state = state
         return self._state
 
+    def known(self) -> RegistryState:
+        """Return the state that `current` returned last; before the first time it is empty."""
+        return self._state
+
     def head_at(self, run: bytes, round_: int) -> bytes:
         """Return the registry head that was in force when a link was recorded."""
         state = RegistryState()

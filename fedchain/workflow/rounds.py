@@ -21,6 +21,7 @@ from fedchain.core.messages import InclusionPromise
 from fedchain.core.optimiser import state_digest
 from fedchain.core.policy import DataPolicy
 from fedchain.core.record import LinkKind
+from fedchain.core.registry import RegistryState
 from fedchain.core.rejection import Reason
 from fedchain.core.task import SignedPromise, Task, leaf_of
 from fedchain.core.tensors import decode
@@ -28,7 +29,7 @@ from fedchain.ports.clock import Clock
 from fedchain.ports.cohort import Cohort, Reply
 from fedchain.ports.journal import Journal
 from fedchain.ports.ledger import Ledger
-from fedchain.ports.payloads import PayloadReader
+from fedchain.ports.payloads import PayloadReader, ReadyPayload
 from fedchain.ports.signer import Signer
 from fedchain.ports.store import ArtifactStore
 from fedchain.ports.training import Accountant
@@ -161,8 +162,8 @@ class RoundMachine:
         if self._with.clock.now() <= opened.deadline:
             answered = frozenset(each.node for each in self.state.accepted.values())
             self._has_asked = True
-            for reply in self._with.cohort.train(task, model, answered):
-                self._receive(task, reply, total)
+            for replies in self._with.cohort.train(task, model, answered):
+                self._receive(task, replies, total)
         return self._decide(opened, task, model, total)
 
     def _open(self) -> Opened:
@@ -204,30 +205,53 @@ class RoundMachine:
 
     # -- receiving --------------------------------------------------------------------------------------------------
 
-    def _receive(self, task: Task, reply: Reply, total: ExactSum | None) -> None:
-        """Admit a reply into `total`, or record why not; None is a closing link, which takes no update at all."""
-        if reply.error:
-            self._errors.append(reply.error)
-            self._with.watcher(ReplyRejected(task.round, f"node {reply.node}", reply.error))
-            return
-        verdict = self._gate(task).judge(reply, frozenset(self.state.accepted))
-        if isinstance(verdict, Refusal):
-            self._reject(task, reply, verdict)
-            return
-        if total is None:  # its signer foresaw the closing link
-            self._reject(task, reply, Refusal(Reason.OTHER_ROUND, verdict.signer))
-            return
-        self._with.payloads.keep(reply.payload, reply.keys)
-        accepted = self._accept(task, reply.node, verdict)
-        total.add(verdict.tensors, verdict.header.message.weight)
-        self._with.cohort.promise(reply.node, accepted.promise)
+    def _receive(self, task: Task, replies: Sequence[Reply], total: ExactSum | None) -> None:
+        """Admit replies into `total`, or record why not; None is a closing link, which takes no update at all."""
+        admitted: dict[bytes, tuple[Reply, Admission]] = {}
+        for reply in replies:
+            if reply.error:
+                self._errors.append(reply.error)
+                self._with.watcher(ReplyRejected(task.round, f"node {reply.node}", reply.error))
+                continue
+            verdict = self._judged(task, reply, frozenset(self.state.accepted) | admitted.keys())
+            if isinstance(verdict, Admission) and total is None:  # its signer foresaw the closing link
+                verdict = Refusal(Reason.OTHER_ROUND, verdict.signer)
+            if isinstance(verdict, Refusal):
+                self._reject(task, reply, verdict)
+            else:
+                admitted[verdict.signer] = reply, verdict
+        if total is not None and admitted:
+            self._admit(task, list(admitted.values()), total)
+
+    def _admit(self, task: Task, admitted: Sequence[tuple[Reply, Admission]], total: ExactSum) -> None:
+        """Keep payloads, then note that they are accepted, then promise so: each step durable before the next."""
+        self._with.payloads.keep([ReadyPayload(reply.payload, reply.keys) for reply, _ in admitted])
+        accepted = [self._accepted(task, reply.node, admission) for reply, admission in admitted]
+        self._note(*accepted)
+        for each, (_, admission) in zip(accepted, admitted, strict=True):
+            header = admission.header
+            totals = header.dp.run_micro_epsilon, header.message.micro_epsilon_total
+            self._with.watcher(UpdateAdmitted(task.round, admission.signer.hex(), *totals))
+            total.add(admission.tensors, header.message.weight)
+            self._with.cohort.promise(each.node, each.promise)
+
+    def _judged(self, task: Task, reply: Reply, admitted: frozenset[bytes]) -> Admission | Refusal:
+        """Judge by the registry as it was read last; read it again before refusing, as the decision does anyway."""
+        known = self._registry.known()
+        verdict = self._gate_with(task, known, self._with.clock.now()).judge(reply, admitted)
+        if isinstance(verdict, Admission):
+            return verdict
+        gate = self._gate(task)
+        return verdict if gate.registry is known else gate.judge(reply, admitted)
 
     def _gate(self, task: Task) -> Gate:
         now = self._with.clock.now()  # before the registry is read: what it holds up to then is in what is read
-        registry = self._registry.current()
+        return self._gate_with(task, self._registry.current(), now)
+
+    def _gate_with(self, task: Task, registry: RegistryState, now: int) -> Gate:
         return Gate(task, self._manifest, registry, self._plan.policies, self._spending, now, self._with.payloads)
 
-    def _accept(self, task: Task, node: int, admission: Admission) -> Accepted:
+    def _accepted(self, task: Task, node: int, admission: Admission) -> Accepted:
         if not self._may_promise:  # once a round: a stale aggregator must not promise what it cannot seal
             self._with.ledger.check_lead()
             self._may_promise = True
@@ -236,11 +260,7 @@ class RoundMachine:
         promise = InclusionPromise(task.federation, task.run, task.round, leaf, task.deadline)
         signature = self._with.signer.sign(signing_digest(self._identity.rounds, promise))
         signed = SignedPromise(promise, signature, header.message.nonce)
-        accepted = Accepted(task.round, node, admission.signer, header, cid.text, signed)
-        self._note(accepted)
-        totals = header.dp.run_micro_epsilon, header.message.micro_epsilon_total
-        self._with.watcher(UpdateAdmitted(task.round, admission.signer.hex(), *totals))
-        return accepted
+        return Accepted(task.round, node, admission.signer, header, cid.text, signed)
 
     def _reject(self, task: Task, reply: Reply, refusal: Refusal) -> None:
         anonymous = refusal.signer == NOBODY
@@ -313,7 +333,7 @@ class RoundMachine:
         opened = Opened(number, 1, model, now, now)
         task = self._task(opened)
         for reply in self._with.cohort.late():
-            self._receive(task, reply, None)
+            self._receive(task, [reply], None)
         return self._end(opened, Outcome(LinkKind.CLOSED, now, self._registry.current().head, model, (), (), ""))
 
     def _manifest_of(self, opened: Opened, outcome: Outcome) -> RoundManifest:
@@ -368,10 +388,12 @@ class RoundMachine:
                 got="fewer" if not self._errors else f"fewer, since {self._errors[0]}",
             )
 
-    def _note(self, body: Body) -> None:
+    def _note(self, *bodies: Body) -> None:
         with self._journal_lock:
-            self._with.journal.append(entry_of(body))
-            self.state.apply(body)
-        if isinstance(body, Sealed):
-            closes = self.state.decided[body.round].link.kind is LinkKind.CLOSED
-            self._with.watcher(RoundSealed(body.round, body.round_hash.hex(), body.transaction.hex(), closes))
+            self._with.journal.append(*(entry_of(each) for each in bodies))
+            for each in bodies:
+                self.state.apply(each)
+        for each in bodies:
+            if isinstance(each, Sealed):
+                closes = self.state.decided[each.round].link.kind is LinkKind.CLOSED
+                self._with.watcher(RoundSealed(each.round, each.round_hash.hex(), each.transaction.hex(), closes))

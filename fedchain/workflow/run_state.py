@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from fedchain.core import document
 from fedchain.core.manifest import ArtifactRef, RejectedReply
@@ -105,6 +105,15 @@ class Finished:
 
 
 Body: TypeAlias = Planned | Opened | Accepted | Rejected | Decided | Sealing | Sealed | Countersigned | Finished
+
+
+class Note(Protocol):
+    """Journals bodies durably, in their order, and then lets the state follow."""
+
+    def __call__(self, *bodies: Body) -> None:
+        """Note them."""
+        ...
+
 
 _STEPS: dict[Step, type[Body]] = {
     Step.PLANNED: Planned,

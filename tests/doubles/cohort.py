@@ -40,11 +40,11 @@ class DirectCohort:
     refusals: list[str] = field(default_factory=list[str])
     proofs: list[tuple[int, RoundProof]] = field(default_factory=list[tuple[int, RoundProof]])
 
-    def train(self, task: Task, model: bytes, answered: frozenset[int]) -> Iterator[Reply]:
-        yield from self.late()
+    def train(self, task: Task, model: bytes, answered: frozenset[int]) -> Iterator[Sequence[Reply]]:
+        yield list(self.late())
         for node in range(1, len(self.sites) + 1) if self.order is None else self.order:
             if node not in answered:
-                yield from self.tamper(task, self._ask(node, task, model))
+                yield list(self.tamper(task, self._ask(node, task, model)))
 
     def late(self) -> Iterator[Reply]:
         while self.late_replies:
@@ -56,10 +56,10 @@ class DirectCohort:
         except FedchainError as error:
             self.refusals.append(str(error))
 
-    def countersign(self, proofs: Sequence[tuple[int, RoundProof]]) -> Iterator[ReceiptReply]:
+    def countersign(self, proofs: Sequence[tuple[int, RoundProof]]) -> Iterator[Sequence[ReceiptReply]]:
         for node, proof in proofs:
             self.proofs.append((node, proof))
-            yield from self.alter(proof, self._receipt(node, proof))
+            yield list(self.alter(proof, self._receipt(node, proof)))
 
     def _receipt(self, node: int, proof: RoundProof) -> ReceiptReply:
         site = self.sites[node - 1]

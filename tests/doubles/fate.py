@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -107,18 +108,23 @@ class FatefulCohort:
     fate: Fate
     late_replies: list[Reply]
 
-    def train(self, task: Task, model: bytes, answered: frozenset[int]) -> Iterator[Reply]:
+    def train(self, task: Task, model: bytes, answered: frozenset[int]) -> Iterator[Sequence[Reply]]:
         self.fate.let_seals_run()
-        for reply in self.cohort.train(task, model, answered):
+        together: list[Reply] = []
+        for reply in chain.from_iterable(self.cohort.train(task, model, answered)):
             self.fate.let_seals_run()
             if self.fate.happens(self.fate.weather.lost):
                 continue
             if self.fate.happens(self.fate.weather.late):
                 self.late_replies.append(reply)
                 continue
-            yield reply
+            together.append(reply)
             if self.fate.happens(self.fate.weather.repeated):
-                yield reply
+                together.append(reply)
+            if self.fate.happens(50):
+                yield together
+                together = []
+        yield together
 
     def late(self) -> Iterator[Reply]:
         return self.cohort.late()
@@ -131,14 +137,12 @@ class FatefulCohort:
         if self.fate.happens(self.fate.weather.repeated):
             self.cohort.promise(node, promise)
 
-    def countersign(self, proofs: Sequence[tuple[int, RoundProof]]) -> Iterator[ReceiptReply]:
+    def countersign(self, proofs: Sequence[tuple[int, RoundProof]]) -> Iterator[Sequence[ReceiptReply]]:
         self.fate.let_seals_run()
-        for receipt in self.cohort.countersign(proofs):
+        for receipt in chain.from_iterable(self.cohort.countersign(proofs)):
             if self.fate.happens(self.fate.weather.lost):
                 continue
-            yield receipt
-            if self.fate.happens(self.fate.weather.repeated):
-                yield receipt
+            yield [receipt] * (2 if self.fate.happens(self.fate.weather.repeated) else 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ class MemoryJournal:
     written: list[Entry] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def append(self, entry: Entry) -> None:
+    def append(self, *entries: Entry) -> None:
         with self._lock:
-            self.written.append(entry)
+            self.written += entries
 
     def entries(self) -> tuple[Entry, ...]:
         with self._lock:

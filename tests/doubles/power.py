@@ -84,10 +84,11 @@ class MortalJournal:
     journal: Journal
     power: Power
 
-    def append(self, entry: Entry) -> None:
-        self.power.pass_moment(f"before journal {entry.step}")
-        self.journal.append(entry)
-        self.power.pass_moment(f"after journal {entry.step}")
+    def append(self, *entries: Entry) -> None:
+        for entry in entries:  # of several, any first ones may have reached the disk
+            self.power.pass_moment(f"before journal {entry.step}")
+            self.journal.append(entry)
+            self.power.pass_moment(f"after journal {entry.step}")
 
     def entries(self) -> Sequence[Entry]:
         return self.journal.entries()
@@ -161,11 +162,11 @@ class MortalCohort:
     cohort: Cohort
     power: Power
 
-    def train(self, task: Task, model: bytes, answered: frozenset[int]) -> Iterator[Reply]:
+    def train(self, task: Task, model: bytes, answered: frozenset[int]) -> Iterator[Sequence[Reply]]:
         self.power.pass_moment("before tasks")
-        for reply in self.cohort.train(task, model, answered):
+        for replies in self.cohort.train(task, model, answered):
             self.power.pass_moment("after reply")
-            yield reply
+            yield replies
 
     def late(self) -> Iterator[Reply]:
         for reply in self.cohort.late():
@@ -177,11 +178,11 @@ class MortalCohort:
         self.cohort.promise(node, promise)
         self.power.pass_moment("after promise")
 
-    def countersign(self, proofs: Sequence[tuple[int, RoundProof]]) -> Iterator[ReceiptReply]:
+    def countersign(self, proofs: Sequence[tuple[int, RoundProof]]) -> Iterator[Sequence[ReceiptReply]]:
         self.power.pass_moment("before proofs")
-        for reply in self.cohort.countersign(proofs):
+        for replies in self.cohort.countersign(proofs):
             self.power.pass_moment("after receipt")
-            yield reply
+            yield replies
 
 
 @dataclass(frozen=True, slots=True)

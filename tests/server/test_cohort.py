@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from flwr.app import ConfigRecord, Message, RecordDict
 
@@ -47,7 +48,7 @@ class World:
         )  # fmt: skip
 
     def train(self, round_: int = 1, answered: frozenset[int] = frozenset()) -> list[Reply]:
-        return list(self.cohort.train(self.task(round_), b"model", answered))
+        return list(chain.from_iterable(self.cohort.train(self.task(round_), b"model", answered)))
 
 
 def signed(node: int, round_: int = 1) -> Reply:
@@ -181,7 +182,7 @@ def test_receipts_come_as_they_arrive_under_their_nodes() -> None:
     receipt = record(signer=b"s" * 20, signature=b"r" * 65)
     world = World(ScriptedGrid({7: silence, 8: error("gone"), 9: receipt}, refused={6}), after={2: {7: receipt}})
     world.grid.answers[6] = receipt
-    replies = list(world.cohort.countersign([(node, PROOF) for node in (6, 7, 8, 9)]))
+    replies = list(chain.from_iterable(world.cohort.countersign([(node, PROOF) for node in (6, 7, 8, 9)])))
     assert replies == [
         ReceiptReply(6, PROOF.round, b"", b"", "node 6: the message could not be sent"),
         ReceiptReply(8, PROOF.round, b"", b"", "node 8: gone"),
@@ -196,14 +197,14 @@ def test_several_rounds_are_waited_for_once_and_each_receipt_says_its_round() ->
     receipt = record(signer=b"s" * 20, signature=b"r" * 65)
     world = World(ScriptedGrid({7: silence, 8: receipt}))
     proofs = [(node, replace(PROOF, round=round_)) for round_ in (3, 4) for node in (7, 8)]
-    replies = list(world.cohort.countersign(proofs))
+    replies = list(chain.from_iterable(world.cohort.countersign(proofs)))
     assert [(each.node, each.round) for each in replies] == [(8, 3), (8, 4)]
     assert len(world.pauses) == COUNTERSIGN_S + 1
 
 
 def test_a_site_that_refuses_to_sign_says_why() -> None:
     world = World(ScriptedGrid({7: record(error="round 1 does not include north's update")}))
-    (reply,) = world.cohort.countersign([(7, PROOF)])
+    ((reply,),) = world.cohort.countersign([(7, PROOF)])
     assert reply == ReceiptReply(7, PROOF.round, b"", b"", "round 1 does not include north's update")
 
 

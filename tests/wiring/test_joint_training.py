@@ -66,7 +66,7 @@ class Simulated:
     def round(self, answered: frozenset[int] = frozenset(), number: int = 1) -> dict[int, Reply]:
         _, cohort = self.start()
         task = self.worlds["a"].task(number)
-        return {reply.node: reply for reply in cohort.train(task, MODEL, answered)}
+        return {reply.node: reply for replies in cohort.train(task, MODEL, answered) for reply in replies}
 
     def _site(self, name: str, here: World, joint: JointTraining) -> Site:
         site = here.site

@@ -124,7 +124,7 @@ def test_a_dropped_registry_action_is_a_finding_of_the_registry(
         remake(new)
     claims = {claim for claim, _ in found(new)}
     # The last action of a site leaves no gap in its nonces: then its updates stand without consent.
-    is_last = index % 4 == 3 and remake is repin
+    is_last = index in {5, 8, 11} and remake is repin
     assert ("consent" if is_last else "registry") in claims
 
 
@@ -154,10 +154,10 @@ def test_an_altered_time_of_an_action_moves_every_hash_after_it() -> None:
 
 def test_an_altered_consent_is_found_by_its_signature_even_when_sealed_anew() -> None:
     new = finished()
-    event = new.record.events[3]
+    event = new.record.events[5]
     assert isinstance(event, RegistryEvent)
     assert isinstance(event.message, ConsentGrant)
-    new.record.events[3] = replace(event, message=replace(event.message, micro_epsilon_grant=2**60))
+    new.record.events[5] = replace(event, message=replace(event.message, micro_epsilon_grant=2**60))
     reseal(new)
     lineage = new.verify()
     finding = lineage.findings[0]
@@ -167,9 +167,9 @@ def test_an_altered_consent_is_found_by_its_signature_even_when_sealed_anew() ->
 
 def sign_consent(new: Federation, signature: bytes) -> None:
     """Put another signature on the first site's consent."""
-    event = new.record.events[3]
+    event = new.record.events[5]
     assert isinstance(event, RegistryEvent)
-    new.record.events[3] = replace(event, signature=signature)
+    new.record.events[5] = replace(event, signature=signature)
 
 
 @pytest.mark.parametrize("signature", [b"\x01", bytes(65), b"\x02" * 64 + b"\x1b"], ids=["short", "zeros", "foreign"])

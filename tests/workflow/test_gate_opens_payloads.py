@@ -20,6 +20,7 @@ from fedchain.core.errors import LockedArtifactError
 from fedchain.core.rejection import Reason
 from fedchain.core.task import UpdateHeader
 from fedchain.ports.cohort import Reply
+from fedchain.ports.payloads import ReadyPayload
 from fedchain.workflow.gate import Admission, Gate, Refusal, context_of
 from tests.doubles.clock import CountedEntropy
 from tests.doubles.store import MemoryStore
@@ -65,8 +66,8 @@ def test_an_encrypted_update_is_admitted_and_kept_as_it_came(
     assert {name: each.tolist() for name, each in admission.tensors.items()} == {
         name: each.tolist() for name, each in draft.tensors.items()
     }
-    cid = reader.keep(reply.payload, reply.keys)
-    assert cid == admission.payload_cid
+    reader.keep([ReadyPayload(reply.payload, reply.keys)])
+    cid = admission.payload_cid
     assert reader.kept(cid) == reply.payload
     assert PrivateStore(reader.store, reader.ring, AGGREGATOR).get(cid) == draft.envelope.to_bytes()
     assert writer.keys_of(reply.payload) == reply.keys

@@ -129,7 +129,7 @@ class Omitting:
 
     cohort: DirectCohort
 
-    def train(self, task: Task, model: bytes, answered: frozenset[int]) -> Iterator[Reply]:
+    def train(self, task: Task, model: bytes, answered: frozenset[int]) -> Iterator[Sequence[Reply]]:
         return self.cohort.train(task, model, answered)
 
     def late(self) -> Iterator[Reply]:
@@ -138,7 +138,7 @@ class Omitting:
     def promise(self, node: int, promise: SignedPromise) -> None:
         self.cohort.promise(node, promise)
 
-    def countersign(self, proofs: Sequence[tuple[int, RoundProof]]) -> Iterator[ReceiptReply]:
+    def countersign(self, proofs: Sequence[tuple[int, RoundProof]]) -> Iterator[Sequence[ReceiptReply]]:
         return self.cohort.countersign([(node, replace(proof, updates_root=b"\x0e" * 32)) for node, proof in proofs])
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -56,6 +57,8 @@ _WHOLE_ORDERS: Final = (*map(float, range(2, 33)), 36.0, 40.0, 48.0, 64.0, 96.0,
 _FRACTIONAL_ORDERS: Final = (1.05, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 1.9, 2.2, 2.4, 2.6, 2.8, 3.3, 3.7, 4.5, 5.5)
 
 _REMEMBERED: Final = 1 << 12
+_ONE_AT_A_TIME: Final = threading.Lock()
+"""Sites on several threads ask the same questions: whoever waits finds the answer."""
 
 Merged: TypeAlias = tuple[Release, ...]
 
@@ -79,7 +82,8 @@ class PrvAccountant:
             return Spent(math.inf, PRV)
         if sum(each.steps for each in history) > MAX_STEPS:
             raise InputError("releases", expected=f"at most {MAX_STEPS} steps in all", got="more")
-        return _spent(history, delta) if history else Spent(0.0, PRV)
+        with _ONE_AT_A_TIME:
+            return _spent(history, delta) if history else Spent(0.0, PRV)
 
     def calibrate(self, *, epsilon: float, delta: float, batches_per_epoch: int, steps: int) -> int:
         """Return the least noise multiplier (1e-6, rounded up) whose `steps` steps stay within epsilon.
@@ -95,7 +99,8 @@ class PrvAccountant:
                 "privacy.epsilon", expected=f"a number above {EPSILON_ERROR}, the accountant's error", got=epsilon
             )
         _check(Release(MIN_NOISE_E6, batches_per_epoch, steps))
-        return _calibrate(epsilon, delta, batches_per_epoch, steps)
+        with _ONE_AT_A_TIME:
+            return _calibrate(epsilon, delta, batches_per_epoch, steps)
 
 
 def _check_delta(delta: float) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -43,6 +44,8 @@ from fedchain.ports.training import LocalRound
 OFF: Final = "off"
 MIN_NOISE_MULTIPLIER: Final = 0.3
 MAX_STEPS: Final = 10**6
+_ONE_AT_A_TIME: Final = threading.Lock()
+"""Torch has one generator and one number of threads for a whole process, and sites may be asked on several threads."""
 _CHUNK: Final = 1 << 22
 """Per-record gradients held at once, in numbers: bounds memory whatever the model and the batch."""
 
@@ -73,7 +76,7 @@ class TorchTrainer:
         if inputs != self.partition.inputs:
             raise InputError("model.inputs", expected=f"{self.partition.inputs} features", got=inputs)
         module = build(training.model, training.model_options, base, self.makers).to(self.device)
-        with single_threaded(), seeded(f"{training.seed}/{local.round}/{self.partition.card.name}"):
+        with _ONE_AT_A_TIME, single_threaded(), seeded(f"{training.seed}/{local.round}/{self.partition.card.name}"):
             if local.release.is_protected:
                 stream = SecretStream(self.secret)
                 train_privately(module, self.partition, local, stream)

@@ -36,11 +36,12 @@ class DyingJournal(FileJournal):
         super().__init__(path)
         self._seen: dict[str, int] = {}
 
-    def append(self, entry: Entry) -> None:
-        count = self._seen[entry.step] = self._seen.get(entry.step, 0) + 1
-        self._die_at(entry.step, "before", count)
-        super().append(entry)
-        self._die_at(entry.step, "after", count)
+    def append(self, *entries: Entry) -> None:
+        for entry in entries:  # of several, any first ones may have reached the disk
+            count = self._seen[entry.step] = self._seen.get(entry.step, 0) + 1
+            self._die_at(entry.step, "before", count)
+            super().append(entry)
+            self._die_at(entry.step, "after", count)
 
     def _die_at(self, step: str, moment: str, count: int) -> None:
         if (step, moment, count) in self.kills:
