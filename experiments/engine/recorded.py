@@ -121,8 +121,8 @@ def measure(workload: Workload, overrides: list[str], profile: cProfile.Profile 
         brought = Bench(parts, {target: MAKERS[workload.model]}, {})
         with prepared(config, Path(folder) / "home", watch, fresh=True, brought=brought) as simulation:
             start = time.perf_counter() - begun
-            grid = simulation.grid(make_client_app(simulation.site_of))
-            make_server_app(simulation.drive, simulation.clock)(grid, simulation.context())
+            with simulation.grid(make_client_app(simulation.site_of)) as grid:
+                make_server_app(simulation.drive, simulation.clock)(grid, simulation.context())
         bound = bare(Path(folder), workload.cohort, 4 * sum(each.numel() for each in workload.module().parameters()))
     whole = statistics.median(after - before for before, after in itertools.pairwise(watch.opened[1:]))
     engine, evaluation = statistics.median(watch.trained[1:]), statistics.median(watch.evaluated[1:])
