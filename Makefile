@@ -93,6 +93,7 @@ bench: $(INSTALLED) $(DAEMON) ## print what fedchain costs, against bare loops
 
 bench-engine: $(INSTALLED) ## print the simulation engine's speed, against loops and Opacus
 	$(RUN) experiments.engine
+	$(RUN) experiments.engine.population
 
 bench-peers: $(INSTALLED) ## install peers in .cache/peers and print their speed beside ours
 	$(RUN) experiments.engine.peers

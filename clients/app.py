@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Final, TypeVar
+from contextlib import AbstractContextManager
+from typing import Final, TypeAlias, TypeVar
 
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
@@ -21,23 +22,25 @@ from fedchain.workflow.site import Site
 
 RECORD: Final = "fedchain"
 T = TypeVar("T")
+SiteOf: TypeAlias = Callable[[Context], AbstractContextManager[Site]]
+"""Finds a node's site for one message: one that is there already, or one that is opened for it."""
 
 
-def make_client_app(site_of: Callable[[Context], Site]) -> ClientApp:
+def make_client_app(site_of: SiteOf) -> ClientApp:
     """Return the ClientApp of the sites that `site_of` finds for a node's context."""
     app = ClientApp()
 
     @app.train()
     def train(message: Message, context: Context) -> Message:  # pyright: ignore[reportUnusedFunction]
-        return _answer(message, lambda: _train(site_of(context), message))
+        return _answer(message, _train, site_of(context))
 
     @app.query("promise")
     def promise(message: Message, context: Context) -> Message:  # pyright: ignore[reportUnusedFunction]
-        return _answer(message, lambda: _promise(site_of(context), message))
+        return _answer(message, _promise, site_of(context))
 
     @app.query("countersign")
     def countersign(message: Message, context: Context) -> Message:  # pyright: ignore[reportUnusedFunction]
-        return _answer(message, lambda: _countersign(site_of(context), message))
+        return _answer(message, _countersign, site_of(context))
 
     return app
 
@@ -63,9 +66,12 @@ def _countersign(site: Site, message: Message) -> ConfigRecord:
     return ConfigRecord({"signer": site.device.address, "signature": signature})
 
 
-def _answer(message: Message, work: Callable[[], ConfigRecord]) -> Message:
+def _answer(
+    message: Message, work: Callable[[Site, Message], ConfigRecord], opened: AbstractContextManager[Site]
+) -> Message:
     try:
-        record = work()
+        with opened as site:
+            record = work(site, message)
     except FedchainError as error:
         record = ConfigRecord({"error": str(error)})
     return Message(RecordDict({RECORD: record}), reply_to=message)

@@ -105,8 +105,8 @@ def federate(
     bench = Bench(partitions, {target: maker}, sources_of(*made), rule=rule)
     watched = _Rounds({})
     with prepared(config, Path(home), watched, fresh=fresh, brought=bench) as simulation:
-        grid = simulation.grid(make_client_app(simulation.site_of))
-        make_server_app(simulation.drive, simulation.clock)(grid, simulation.context())
+        with simulation.grid(make_client_app(simulation.site_of)) as grid:
+            make_server_app(simulation.drive, simulation.clock)(grid, simulation.context())
         summary, trained = simulation.summary(), simulation.model()
     return Federated(
         model=trained,

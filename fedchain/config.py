@@ -32,11 +32,12 @@ class DataConfig:
     """Which data, cut how: `split` is "flamby" or "resplit-N" with a seed N; `directory` replaces the vendored one.
 
     For "custom", `target` names the function ("module:function") that returns the partitions, called with `options`.
+    The directory is not recorded: the digests of its files are known, and its name is of this machine only.
     """
 
     name: Literal["custom", "heart"]
     split: Annotated[str, MinLen(1)]
-    directory: str | None
+    directory: str | None = field(default=None, metadata={_RECORDED: False})
     target: Target | None = None
     options: dict[str, str] = field(default_factory=dict[str, str])
 
@@ -50,7 +51,8 @@ class ModelConfig:
 
     For "custom", `target` names the class or function ("module:name") that makes it from `options`; buffers named in
     `frozen` keep their first value and are no part of the exchanged model. `task` chooses the loss and the metrics.
-    `initial` is a safetensors file that the run starts from, in the place of fresh weights.
+    `initial` is a safetensors file that the run starts from, in the place of fresh weights: its digest is recorded, its
+    path is not.
     """
 
     name: Literal["custom", "flower", "logistic", "mlp"]
@@ -59,7 +61,8 @@ class ModelConfig:
     target: Target | None = None
     options: dict[str, str] = field(default_factory=dict[str, str])
     frozen: tuple[str, ...] = ()
-    initial: Annotated[str, MinLen(1)] | None = None
+    initial: Annotated[str, MinLen(1)] | None = field(default=None, metadata={_RECORDED: False})
+    initial_sha256: Annotated[str, MinLen(64)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +189,14 @@ class SimulationConfig:
 
     `engine` "auto" trains the sites of a round together where the engine takes the model, "sites" each by itself.
     `workers` is the number of the engine's processes, 0 for as many as there are processors if the work is worth it.
+    `backend` is what calls the app: this process, or actors of Ray, `workers` of them, in which each site trains by
+    itself. It is not recorded: a run that was begun on one may go on with the other.
     """
 
     shuffle_replies: int | None
     engine: Literal["auto", "sites"] = "auto"
     workers: Annotated[int, Ge(0), Le(256)] = 0
+    backend: Literal["local", "ray"] = field(default="local", metadata={_RECORDED: False})
 
 
 @dataclass(frozen=True, slots=True)

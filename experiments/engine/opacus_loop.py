@@ -18,11 +18,9 @@ from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping
 from opacus.utils.fast_gradient_clipping_utils import DPLossFastGradientClipping
 from torch import nn
 
-from experiments.engine.workloads import BATCH, RATE
+from experiments.engine.workloads import BATCH, BOUND, NOISE, RATE
 
 MODES: Final = ("hooks", "ew", "ghost")
-NOISE: Final = 1.0
-BOUND: Final = 1.0
 
 
 class OpacusLoop:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 
 from experiments.engine.measure import Contender
-from experiments.engine.opacus_loop import BOUND, NOISE
-from experiments.engine.workloads import BATCH, RATE, Workload
+from experiments.engine.workloads import BATCH, BOUND, NOISE, RATE, Workload
 from fedchain.adapters.training.engine.choice import choose
+from fedchain.adapters.training.engine.crew import Crew
 from fedchain.adapters.training.engine.pool import Pool
 from fedchain.adapters.training.engine.recipe import Job, Part, Recipe, Rows
 from fedchain.adapters.training.losses import Loss
@@ -39,9 +39,9 @@ def in_process(workload: Workload, rows: Rows, *, is_private: bool) -> Contender
     return Contender(total)
 
 
-def in_workers(workload: Workload, rows: Rows, workers: int, *, is_private: bool) -> tuple[Contender, Pool]:
+def in_workers(workload: Workload, rows: Rows, crew: Crew, *, is_private: bool) -> tuple[Contender, Pool]:
     """Return the engine on workers, and the pool to be closed."""
-    pool = Pool(recipe_of(workload), rows, workers=workers, most=workload.cohort)
+    pool = Pool(recipe_of(workload), rows, crew, most=workload.cohort)
 
     def total(base: torch.Tensor, cohort: Sequence[int]) -> torch.Tensor:
         updates, _ = pool.train(base, _parts(workload, cohort, is_private=is_private))

@@ -2,7 +2,7 @@
 
 A run does all that `fedchain run` does: charges, the engine in float64, signatures, encryption, gate, store, journal,
 seal, receipts, the evaluation of each round, and MLflow beside it. A round's recording is what it takes beside the
-engine. The bound is sha256, write and fsync of the same update bytes, one file each.
+engine and the evaluation. The bound is sha256, write and fsync of the same update bytes, one file each.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ import argparse
 import cProfile
 import hashlib
 import itertools
+import json
 import os
 import pstats
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -28,12 +29,13 @@ from rich.table import Table
 from torch import nn
 
 from clients.app import make_client_app
+from experiments.engine.recorded_line import Line
 from experiments.engine.workloads import MODELS, WORKLOADS, Workload, named
 from fedchain.adapters.datasets.own import make_partition, sandbox
 from fedchain.cli.compose import compose
 from fedchain.core.tensors import FloatTensors
 from fedchain.ports.training import LocalRound
-from fedchain.ports.watcher import Event, RoundOpened, RunEnded
+from fedchain.ports.watcher import Evaluated, Event, RoundEnded, RoundOpened, RunEnded
 from fedchain.wiring.bench import Bench
 from fedchain.wiring.joint_training import JointTraining
 from fedchain.wiring.simulation import prepared
@@ -67,6 +69,9 @@ class Watch:
     profile: cProfile.Profile | None
     opened: list[float] = field(default_factory=list[float])
     trained: list[float] = field(default_factory=list[float])
+    evaluated: list[float] = field(default_factory=list[float])
+    decided: float = 0.0
+    ended: float = 0.0
 
     def __call__(self, event: Event) -> None:
         """See `Watcher`."""
@@ -74,8 +79,14 @@ class Watch:
             self.opened.append(time.perf_counter())
             if self.profile is not None and len(self.opened) == 2:
                 self.profile.enable()
-        elif isinstance(event, RunEnded) and self.profile is not None:
-            self.profile.disable()
+        elif isinstance(event, RoundEnded):
+            self.decided = time.perf_counter()
+        elif isinstance(event, Evaluated):
+            self.evaluated.append(time.perf_counter() - self.decided)
+        elif isinstance(event, RunEnded):
+            self.ended = time.perf_counter()
+            if self.profile is not None:
+                self.profile.disable()
 
     @contextmanager
     def timing(self) -> Iterator[None]:
@@ -94,17 +105,6 @@ class Watch:
             JointTraining.train = train  # type: ignore[method-assign]  # as it was
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One workload: seconds before the first round, a round, its engine, and hashing and writing its updates."""
-
-    name: str
-    start: float
-    round: float
-    engine: float
-    bound: float
-
-
 def measure(workload: Workload, overrides: list[str], profile: cProfile.Profile | None, rounds: int) -> Line:
     """Run a workload with everything on, in a home that is removed afterwards."""
     sized = replace(workload, registered=workload.cohort, rows=workload.rows * 5 // 4)  # a fifth is held out
@@ -121,11 +121,13 @@ def measure(workload: Workload, overrides: list[str], profile: cProfile.Profile 
         brought = Bench(parts, {target: MAKERS[workload.model]}, {})
         with prepared(config, Path(folder) / "home", watch, fresh=True, brought=brought) as simulation:
             start = time.perf_counter() - begun
-            grid = simulation.grid(make_client_app(simulation.site_of))
-            make_server_app(simulation.drive, simulation.clock)(grid, simulation.context())
+            with simulation.grid(make_client_app(simulation.site_of)) as grid:
+                make_server_app(simulation.drive, simulation.clock)(grid, simulation.context())
         bound = bare(Path(folder), workload.cohort, 4 * sum(each.numel() for each in workload.module().parameters()))
-    whole = [after - before for before, after in itertools.pairwise(watch.opened[1:])]
-    return Line(workload.name, start, statistics.median(whole), statistics.median(watch.trained[1:]), bound)
+    whole = statistics.median(after - before for before, after in itertools.pairwise(watch.opened[1:]))
+    engine, evaluation = statistics.median(watch.trained[1:]), statistics.median(watch.evaluated[1:])
+    drain = watch.ended - watch.opened[-1] - whole
+    return Line(workload.name, start, whole, engine, evaluation, drain, bound)
 
 
 def bare(folder: Path, files: int, size: int) -> float:
@@ -150,23 +152,32 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer clients; the figures mean little")
     parser.add_argument("--rounds", type=int, default=4, help="rounds, the first and the last not counted (default 4)")
     parser.add_argument("--profile", action="store_true", help="print where the time goes; figures are then too high")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of the table")
     parser.add_argument("--set", action="append", default=[], help="an override of the configuration, key=value")
     arguments = parser.parse_args()
     profile = cProfile.Profile() if arguments.profile else None
-    table = Table(title="a round, seconds")
-    for heading in ("workload", "before round 1", "round", "engine", "recording", "bound", "ratio"):
-        table.add_column(heading)
-    for name in arguments.workloads:
-        workload = named(name).made_quick() if arguments.quick else named(name)
-        line = measure(workload, arguments.set, profile, arguments.rounds)
-        rest = line.round - line.engine
-        figures = [line.start, line.round, line.engine, rest, line.bound]
-        table.add_row(line.name, *(f"{each:.3f}" for each in figures), f"{rest / line.bound:.1f}")
-    Console(width=120).print(table)
+    workloads = [named(name).made_quick() if arguments.quick else named(name) for name in arguments.workloads]
+    lines = [measure(workload, arguments.set, profile, arguments.rounds) for workload in workloads]
+    if arguments.json:
+        sys.stdout.write("\n" + json.dumps([asdict(line) for line in lines]) + "\n")
+    else:
+        Console(width=120).print(table(lines))
     if profile is not None:
         for order in ("cumulative", "tottime"):
             pstats.Stats(profile, stream=sys.stdout).sort_stats(order).print_stats(60)
     return 0
+
+
+def table(lines: Sequence[Line]) -> Table:
+    """Return the lines as a table."""
+    result = Table(title="a round, seconds")
+    for heading in ("workload", "before", "round", "engine", "evaluation", "recording", "bound", "ratio", "drain"):
+        result.add_column(heading)
+    for line in lines:
+        figures = [line.start, line.round, line.engine, line.evaluation, line.recording, line.bound]
+        ratio = f"{line.recording / line.bound:.1f}"
+        result.add_row(line.name, *(f"{each:.3f}" for each in figures), ratio, f"{line.drain:.3f}")
+    return result
 
 
 if __name__ == "__main__":

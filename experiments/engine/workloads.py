@@ -1,7 +1,8 @@
 """The workloads: made-up rows of fixed shapes, the same for every engine. Nothing here knows fedchain.
 
 W1a: 100 of 500 clients, 128 rows each, MLP 13-64-2. W1b: the same with McMahan's 2NN, 784-200-200-10. W2: 10 clients
-with 2,000 windows (9, 128) each, a convolutional net. One local epoch, batch 32, SGD 0.1, cross entropy, float32.
+with 2,000 windows (9, 128) each, a convolutional net. One local epoch, batch 32, SGD 0.1, cross entropy, float32; with
+noise of the clipping norm where training is private.
 """
 
 from __future__ import annotations
@@ -15,6 +16,11 @@ from torch import nn
 
 BATCH: Final = 32
 RATE: Final = 0.1
+NOISE: Final = 1.0
+"""DP-SGD's noise multiplier."""
+
+BOUND: Final = 1.0
+"""DP-SGD's clipping norm."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -257,6 +257,10 @@ def _sync(drafts: Collection[_Draft]) -> None:
     """Wait until the disk has the drafts; all at a time, so that a journaling file system commits once."""
     for draft in drafts:
         draft.file.flush()
+    if len(drafts) == 1:
+        for draft in drafts:
+            os.fsync(draft.file.fileno())
+        return
     with ThreadPoolExecutor() as pool:
         list(pool.map(os.fsync, [draft.file.fileno() for draft in drafts]))
 

@@ -7,6 +7,7 @@ refused by the name of the tensor.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Collection, Mapping
@@ -70,6 +71,16 @@ def encoded(tensors: FloatTensors, metadata: Mapping[str, str]) -> bytes:
     text += b" " * (-len(text) % 8)
     data = [np.ascontiguousarray(tensors[name], "<f8").data for name in schema.names]
     return b"".join([len(text).to_bytes(8, "little"), text, *data])
+
+
+def digest_of(path: Path) -> str:
+    """Return a file's sha256 in hex.
+
+    Raises:
+        InputError: if there is no such file, or it cannot be read.
+    """
+    with explained(path):
+        return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def read_model(path: Path, schema: TensorSchema, passed_over: Collection[str] = ()) -> FloatTensors:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -122,6 +123,7 @@ def _put_all(store: ArtifactStore, payloads: Sequence[ReadyPayload]) -> None:
             pass
 
 
+@functools.lru_cache(maxsize=64)  # what is opened is kept next
 def _parsed(keys: bytes) -> WrappedKeys:
     if len(keys) > MOST_KEYS_BYTES:
         raise FormatError("keys of a payload", expected=f"at most {MOST_KEYS_BYTES} bytes", got=len(keys))

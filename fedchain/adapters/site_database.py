@@ -171,7 +171,9 @@ class SiteDatabase:
 
     def _first(self, kind: str, key: str, body: bytes, dataset: bytes = b"") -> bytes:
         """Write an entry unless its key is taken; return the body that stands."""
-        self._run(f"{_ENTER} (?, ?, ?, ?) ON CONFLICT DO NOTHING", kind, key, dataset.hex(), body)
+        query = f"{_ENTER} (?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING 1"
+        if self._run(query, kind, key, dataset.hex(), body):
+            return body
         return bytes(self._run(_BODY, kind, key)[0][0])
 
     def _only(self, kind: str, key: str, body: bytes, dataset: bytes = b"") -> None:

@@ -104,12 +104,6 @@ class Recorder:
         self.not_kept = ""
         """Why MLflow did not take the run's files or its model."""
 
-    def record(self, events: Iterable[Event]) -> None:
-        """Log all events; a run that stops before its end is marked KILLED."""
-        for event in events:
-            self.take(event)
-        self.end()
-
     def take(self, event: Event) -> None:
         """Log an event of the run, which tells its start first."""
         if isinstance(event, RunStarted):

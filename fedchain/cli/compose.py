@@ -9,6 +9,7 @@ configuration has to mean the same everywhere.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, cast
 
@@ -22,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 import fedchain
+from fedchain.adapters.model_files import digest_of
 from fedchain.cli.validate import field_paths, is_option, unknown_key, validated
 from fedchain.config import ExperimentConfig
 from fedchain.core.errors import InputError
@@ -44,7 +46,27 @@ def compose(overrides: Sequence[str], config_dir: Path | None = None) -> Experim
     errors = [error for text in overrides for error in _faults(text, choices)]
     if errors:
         raise ExceptionGroup("the overrides", errors)
-    return validated(_resolved(overrides, config_dir))
+    return _identified(validated(_resolved(overrides, config_dir)))
+
+
+def _identified(config: ExperimentConfig) -> ExperimentConfig:
+    """Return the configuration with the digest of the file that it starts from: the record names it by that.
+
+    Raises:
+        InputError: if the file cannot be read, or has another digest than the configuration says.
+    """
+    model = config.model
+    if model.initial is None and model.initial_sha256 is None:
+        return config
+    if model.initial is None:
+        raise InputError("model.initial_sha256", expected="a file in model.initial", got="none", remedy="name both")
+    found = digest_of(Path(model.initial))
+    if model.initial_sha256 not in (None, found):
+        raise InputError(
+            f"{model.initial} is another file", expected=f"sha256 {model.initial_sha256}", got=found,
+            remedy="restore it, or leave model.initial_sha256 out",
+        )  # fmt: skip
+    return replace(config, model=replace(model, initial_sha256=found))
 
 
 def choices_of(*folders: Path) -> dict[str, list[str]]:

@@ -116,7 +116,8 @@ def _show(screen: Screen, found: Lineage, rounds: Sequence[LineageRound]) -> Non
     screen.line(f"Round hash  {hex_id(model.round_hash)}")
     origin = _origin(found, rounds)
     if origin is not None:
-        screen.line(f"Began with  {origin['digest']}, initial model imported from {origin['file']}")
+        screen.line(f"Began with  {origin['digest']}, imported from a file")
+        screen.line(f"            the file's sha256: {origin['file_sha256']}")
         screen.line(f"            {origin['is']}")
     screen.line()
     title = _title("Rounds", found, rounds, ("models", "round hashes", "contributions", "rejections"))
@@ -179,7 +180,7 @@ def _model(rounds: Sequence[LineageRound]) -> dict[str, str] | None:
 def _origin(found: Lineage, rounds: Sequence[LineageRound]) -> dict[str, str] | None:
     """Return the imported model that a run began with, and what it is in this record; None for a fresh one.
 
-    The file's name is the run's own word; the digest, and whose model it is, are verified with the rounds.
+    The file's sha256 is the run's own word; the digest, and whose model it is, are verified with the rounds.
     """
     if not rounds or not rounds[0].initial_file:
         return None
@@ -188,7 +189,7 @@ def _origin(found: Lineage, rounds: Sequence[LineageRound]) -> dict[str, str] | 
     known = "a model that this record does not have: where it came from is not verified"
     if parent is not None:
         known = f"the model of run {hex_id(parent.run)} after round {parent.round} of this record"
-    return {"digest": hex_id(digest), "file": rounds[0].initial_file, "is": known}
+    return {"digest": hex_id(digest), "file_sha256": rounds[0].initial_file, "is": known}
 
 
 def _round(each: LineageRound) -> dict[str, object]:

@@ -28,6 +28,6 @@ def simulate_wanted(wanted: Wanted, config: ExperimentConfig, home: Path, watche
         FedchainError: as `simulate`.
     """
     with prepared_as(wanted, config, home, watcher) as simulation:
-        grid = simulation.grid(make_client_app(simulation.site_of))
-        make_server_app(simulation.drive, simulation.clock)(grid, simulation.context())
+        with simulation.grid(make_client_app(simulation.site_of)) as grid:
+            make_server_app(simulation.drive, simulation.clock)(grid, simulation.context())
         return simulation.summary()

@@ -14,7 +14,8 @@ import json
 import re
 import types
 import typing
-from typing import Any, Final, TypeVar, cast
+from collections.abc import Callable
+from typing import Final, TypeAlias, TypeVar, cast
 
 import rfc8785
 
@@ -26,6 +27,7 @@ _SAFE: Final = 2**53 - 1
 _IN_ASCII: Final = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, check_circular=False, sort_keys=True, separators=(",", ":")
 )
+_Decoder: TypeAlias = Callable[[Json, str], object]
 _DECIMAL: Final = re.compile("-?[0-9]{1,80}", re.ASCII)
 
 
@@ -47,20 +49,20 @@ def _encoded(value: Json) -> bytes:
 def to_json(value: object) -> Json:
     """Return the JSON value of a document: dict, list, str, int, bool or None."""
     match value:
+        case str() | bytes() if not isinstance(value, enum.Enum):
+            return value if isinstance(value, str) else "0x" + value.hex()
         case enum.Enum():
             return to_json(value.value)
-        case None | bool() | str():
+        case None | bool():
             return value
         case int():
             return value if -_SAFE <= value <= _SAFE else str(value)
-        case bytes():
-            return "0x" + value.hex()
         case tuple() | list():
             return [to_json(item) for item in cast("tuple[object, ...]", value)]
         case dict():
             return {str(key): to_json(item) for key, item in cast("dict[str, object]", value).items()}
-        case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return {name: to_json(getattr(value, name)) for name in _names(type(value))}
+        case _ if (names := _names(cast("type", type(value)))) is not None:
+            return {name: to_json(getattr(value, name)) for name in names}
         case _:
             raise TypeError(f"a document holds integers, strings and bytes, got {type(value).__name__}")
 
@@ -76,7 +78,7 @@ def from_bytes(cls: type[T], data: bytes) -> T:
         raw = parse(data)
     except ValueError as error:
         raise FormatError(f"{name} is not JSON", got=str(error)) from error
-    value = cast("T", _decode(cls, raw, name))
+    value = cast("T", _decoder(cast("type", cls))(raw, name))
     try:
         canonical = to_bytes(value)
     except ValueError as error:  # half of a surrogate pair, which JSON can escape and UTF-8 cannot hold
@@ -87,84 +89,123 @@ def from_bytes(cls: type[T], data: bytes) -> T:
 
 
 @functools.cache
-def _names(cls: type) -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(cls))
+def _names(cls: type) -> tuple[str, ...] | None:
+    """Return the fields of a dataclass, None of anything else."""
+    return tuple(field.name for field in dataclasses.fields(cls)) if dataclasses.is_dataclass(cls) else None
 
 
 @functools.cache
-def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
-
-
-def _decode(kind: object, raw: Json, path: str) -> object:
+def _decoder(kind: object) -> _Decoder:
+    """Return what decodes values of a type; types are looked into once, not for every value."""
     origin = typing.get_origin(kind)
     if origin is tuple:
-        return _decode_tuple(kind, raw, path)
+        return _tuple_decoder(_decoder(typing.get_args(kind)[0]))
     if origin is dict:
-        _expect(isinstance(raw, dict), path, "an object", raw)
-        item = typing.get_args(kind)[1]
-        return {key: _decode(item, value, f"{path}[{key[:80]!r}]") for key, value in raw.items()}
+        return _dict_decoder(_decoder(typing.get_args(kind)[1]))
     if origin in (types.UnionType, typing.Union):
-        if raw is None:
-            return None
-        (inner,) = [option for option in typing.get_args(kind) if option is not type(None)]
-        return _decode(inner, raw, path)
+        (option,) = [option for option in typing.get_args(kind) if option is not type(None)]
+        inner = _decoder(option)
+        return lambda raw, path: None if raw is None else inner(raw, path)
     if origin is typing.Literal:
-        _expect(raw in typing.get_args(kind), path, f"one of {typing.get_args(kind)}", raw)
-        return raw
-    return _decode_plain(kind, raw, path)
-
-
-def _decode_tuple(kind: object, raw: Json, path: str) -> tuple[object, ...]:
-    _expect(isinstance(raw, list), path, "an array", raw)
-    item = typing.get_args(kind)[0]
-    return tuple(_decode(item, value, f"{path}[{index}]") for index, value in enumerate(raw))
-
-
-def _decode_plain(kind: object, raw: Json, path: str) -> object:
+        return _literal_decoder(typing.get_args(kind))
     if dataclasses.is_dataclass(kind):
-        return _decode_dataclass(cast("type", kind), raw, path)
-    if kind is bool:
-        _expect(isinstance(raw, bool), path, "true or false", raw)
-        return raw
-    if kind is str:
-        _expect(isinstance(raw, str), path, "a string", raw)
-        return raw
-    if kind is bytes:
-        return _decode_bytes(raw, path)
-    if kind is int:
-        return _decode_int(raw, path)
+        return _dataclass_decoder(cast("type", kind))
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return _enum_decoder(kind)
+    return _PLAIN.get(kind) or _never(kind)
+
+
+def _tuple_decoder(item: _Decoder) -> _Decoder:
+    def decode(raw: Json, path: str) -> object:
+        if not isinstance(raw, list):
+            raise _mismatch(path, "an array", raw)
+        return tuple(item(value, f"{path}[{index}]") for index, value in enumerate(raw))
+
+    return decode
+
+
+def _dict_decoder(item: _Decoder) -> _Decoder:
+    def decode(raw: Json, path: str) -> object:
+        if not isinstance(raw, dict):
+            raise _mismatch(path, "an object", raw)
+        return {key: item(value, f"{path}[{key[:80]!r}]") for key, value in raw.items()}
+
+    return decode
+
+
+def _literal_decoder(options: tuple[object, ...]) -> _Decoder:
+    def decode(raw: Json, path: str) -> object:
+        if raw not in options:
+            raise _mismatch(path, f"one of {options}", raw)
+        return raw
+
+    return decode
+
+
+def _enum_decoder(kind: type[enum.Enum]) -> _Decoder:
+    def decode(raw: Json, path: str) -> object:
         try:
             return kind(raw)
         except ValueError:
             raise FormatError(path, expected=f"one of {[member.value for member in kind]}", got=repr(raw)) from None
-    raise TypeError(f"{path}: a document cannot hold {kind}")
+
+    return decode
 
 
-def _decode_dataclass(cls: type, raw: Json, path: str) -> object:
-    _expect(isinstance(raw, dict), path, "an object", raw)
-    hints = _hints(cls)
-    names = _names(cls)
-    _expect(raw.keys() == set(names), path, f"the keys {sorted(names)}", sorted(raw))
-    return cls(**{name: _decode(hints[name], raw[name], f"{path}.{name}") for name in raw})
+def _dataclass_decoder(cls: type) -> _Decoder:
+    hints = typing.get_type_hints(cls)
+    decoders = {field.name: _decoder(hints[field.name]) for field in dataclasses.fields(cls)}
+
+    def decode(raw: Json, path: str) -> object:
+        if not isinstance(raw, dict):
+            raise _mismatch(path, "an object", raw)
+        if raw.keys() != decoders.keys():
+            raise _mismatch(path, f"the keys {sorted(decoders)}", sorted(raw))
+        return cls(**{name: decoders[name](value, f"{path}.{name}") for name, value in raw.items()})
+
+    return decode
+
+
+def _never(kind: object) -> _Decoder:
+    def decode(_: Json, path: str) -> object:
+        raise TypeError(f"{path}: a document cannot hold {kind}")
+
+    return decode
+
+
+def _decode_bool(raw: Json, path: str) -> bool:
+    if not isinstance(raw, bool):
+        raise _mismatch(path, "true or false", raw)
+    return raw
+
+
+def _decode_str(raw: Json, path: str) -> str:
+    if not isinstance(raw, str):
+        raise _mismatch(path, "a string", raw)
+    return raw
 
 
 def _decode_bytes(raw: Json, path: str) -> bytes:
-    _expect(isinstance(raw, str) and raw.startswith("0x"), path, "0x-prefixed hex", raw)
+    if not (isinstance(raw, str) and raw.startswith("0x")):
+        raise _mismatch(path, "0x-prefixed hex", raw)
     try:
         return bytes.fromhex(raw[2:])
     except ValueError:
-        raise FormatError(path, expected="0x-prefixed hex", got=repr(raw)[:80]) from None
+        raise _mismatch(path, "0x-prefixed hex", raw) from None
 
 
 def _decode_int(raw: Json, path: str) -> int:
     if isinstance(raw, str) and _DECIMAL.fullmatch(raw):
         return int(raw)
-    _expect(isinstance(raw, int) and not isinstance(raw, bool), path, "an integer", raw)
-    return cast("int", raw)
+    if not isinstance(raw, int) or isinstance(raw, bool):
+        raise _mismatch(path, "an integer", raw)
+    return raw
 
 
-def _expect(holds: bool, path: str, expected: str, got: object) -> None:
-    if not holds:
-        raise FormatError(path, expected=expected, got=repr(got)[:80])
+def _mismatch(path: str, expected: str, got: object) -> FormatError:
+    return FormatError(path, expected=expected, got=repr(got)[:80])
+
+
+_PLAIN: Final[dict[object, _Decoder]] = {
+    bool: _decode_bool, str: _decode_str, bytes: _decode_bytes, int: _decode_int,
+}  # fmt: skip

@@ -26,6 +26,12 @@ def parse(data: bytes, object_of: Callable[[Pairs], Json] = dict) -> Json:
         ValueError: if it is no JSON in UTF-8, or nested deeper than 64.
     """
     text = data.decode()
+    if text.count("[") + text.count("{") > MAX_DEPTH:  # with fewer it cannot be that deep, whatever they mean
+        _check_depth(text)
+    return json.loads(text, object_pairs_hook=None if object_of is dict else object_of)
+
+
+def _check_depth(text: str) -> None:
     depth = 0
     for token in _TOKENS.finditer(text):
         if token[0] in "[{":
@@ -34,4 +40,3 @@ def parse(data: bytes, object_of: Callable[[Pairs], Json] = dict) -> Json:
             depth -= 1
         if depth > MAX_DEPTH:
             raise ValueError(f"nested deeper than {MAX_DEPTH}")
-    return json.loads(text, object_pairs_hook=object_of)

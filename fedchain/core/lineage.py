@@ -83,7 +83,7 @@ class Taint:
 class LineageRound:
     """One verified link: identifiers as hex or CID text. `donated` and `initial_file` hold for the whole run.
 
-    `initial_file` is the file that the run says it took its first model from, "" for a fresh model.
+    `initial_file` is the sha256 of the file that the run says it took its first model from, "" for a fresh model.
 
     `taints` are withdrawn datasets behind the model, of this round or of any before it.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from fedchain.core import document
@@ -132,6 +133,7 @@ class RoundProof:
     proof: tuple[bytes, ...]
 
 
+@functools.lru_cache(maxsize=1 << 12)  # aggregator, receipts and the sites of a simulation ask for the same ones
 def leaf_of(domain: Domain, header: UpdateHeader, signer: bytes, payload_codec: int) -> Digest:
     """Return the hash of the leaf that stands for a signed update in the round's tree."""
     return UpdateLeaf.of(signer, signing_digest(domain, header.message), header.signature, payload_codec).hash()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from fedchain.wiring.hospitals import Admission, admit
 from fedchain.wiring.ledger_mark import required_mark
 from fedchain.wiring.parties import parties_of
 from fedchain.workflow.site import Site
+
+ENCRYPTED: Final = EncryptionConfig("on")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,9 @@ class Declaration:
 
 
 @contextmanager
-def open_site(home: Path, partition: Partition, trainer: Trainer) -> Iterator[Site]:
+def open_site(
+    home: Path, partition: Partition, trainer: Trainer, encryption: EncryptionConfig = ENCRYPTED
+) -> Iterator[Site]:
     """Open a site's keys and state, with `trainer` in front of its rows.
 
     Raises:
@@ -53,7 +58,7 @@ def open_site(home: Path, partition: Partition, trainer: Trainer) -> Iterator[Si
     opened = open_home(home)
     identity, aggregator = required_mark(opened).identity, parties_of(opened).aggregator.address
     to = Admission(opened, identity, aggregator, lambda _: trainer)
-    writer = open_confidential(opened, EncryptionConfig("on")).writer_of(partition.name)
+    writer = open_confidential(opened, encryption).writer_of(partition.name)
     hospital = admit(partition, to, writer)
     with closing(hospital.database):
         yield hospital.site

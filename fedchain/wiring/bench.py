@@ -15,7 +15,7 @@ import torch
 from fedchain.adapters.datasets.heart import load_heart
 from fedchain.adapters.datasets.own import partitions_of
 from fedchain.adapters.datasets.partition import Partition
-from fedchain.adapters.model_files import read_model
+from fedchain.adapters.model_files import digest_of, read_model
 from fedchain.adapters.targets import load, own_code, sources_of
 from fedchain.adapters.training.losses import summed_loss
 from fedchain.adapters.training.models import build, initial
@@ -93,7 +93,7 @@ def starting_model(config: ExperimentConfig, bench: Bench) -> FloatTensors:
     """Return the model that a run begins with: the one that was brought, that of `model.initial`, or a fresh one.
 
     Raises:
-        InputError: if the file is missing or holds another model.
+        InputError: if the file is missing, is another one than the configuration was made with, or holds another model.
     """
     if bench.initial is not None:
         return bench.initial
@@ -101,7 +101,14 @@ def starting_model(config: ExperimentConfig, bench: Bench) -> FloatTensors:
     fresh = initial(training.model, training.model_options, config.seed, bench.makers)
     if config.model.initial is None:
         return fresh
-    return read_model(Path(config.model.initial), TensorSchema.of(fresh), frozen_of(training.model_options))
+    path = Path(config.model.initial)
+    found = digest_of(path)
+    if found != config.model.initial_sha256:
+        raise InputError(
+            f"{path} is not the file that the run was planned with", expected=f"sha256 {config.model.initial_sha256}",
+            got=found, remedy="restore the file, or start a new run with --fresh",
+        )  # fmt: skip
+    return read_model(path, TensorSchema.of(fresh), frozen_of(training.model_options))
 
 
 def check_model(training: LocalTraining, bench: Bench) -> None:

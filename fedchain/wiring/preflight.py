@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from fedchain.adapters.datasets.partition import Partition
 from fedchain.adapters.training.device import check_device
 from fedchain.adapters.training.evaluation import measures, predict
-from fedchain.config import ExperimentConfig
-from fedchain.core.errors import InputError
+from fedchain.adapters.training.trainer import OFF
+from fedchain.config import ExperimentConfig, decimal_text
+from fedchain.core.errors import InputError, PolicyError
 from fedchain.core.fixedpoint import FixedPoint
-from fedchain.core.manifest import RunManifest
-from fedchain.core.tensors import encode, model_digest
+from fedchain.core.task import LocalTraining
 from fedchain.wiring.bench import Bench, starting_model
 from fedchain.workflow.stopping import goal_of
 
@@ -20,14 +21,17 @@ def check(config: ExperimentConfig, bench: Bench) -> None:
 
     Raises:
         InputError: naming what was expected.
+        PolicyError: if a site grants epsilon at another delta.
     """
     check_device(config.device)
+    training = bench.training(config)
+    for each in bench.partitions:
+        _check_delta(training, each)
     goal, is_watched = goal_of(config), config.checkpoint.metric is not None or config.early_stopping.patience > 0
     if config.model.initial is None and not is_watched:
         return
     tensors = starting_model(config, bench)
     FixedPoint().quantise(tensors)
-    training = bench.training(config)
     rows = np.concatenate([each.test_x for each in bench.partitions])
     labels = np.concatenate([each.test_y for each in bench.partitions])
     outputs = predict(training.model, training.model_options, tensors, rows, bench.makers) if len(labels) else rows
@@ -40,18 +44,11 @@ def check(config: ExperimentConfig, bench: Bench) -> None:
         )  # fmt: skip
 
 
-def check_start(config: ExperimentConfig, bench: Bench, manifest: RunManifest) -> None:
-    """Refuse to go on with a run that began with another model than the file holds now.
-
-    Raises:
-        InputError: if it did.
-    """
-    if config.model.initial is None:
-        return
-    encoding = FixedPoint(manifest.fraction_bits, manifest.width)
-    digest = model_digest(encode(encoding.quantise(starting_model(config, bench))))
-    if digest != manifest.initial_model.digest:
-        raise InputError(
-            f"{config.model.initial} is not what the run began with", expected=manifest.initial_model.digest.hex(),
-            got=digest.hex(), remedy="restore the file, or start a new run with --fresh",
+def _check_delta(training: LocalTraining, partition: Partition) -> None:
+    granted = partition.policy.delta_e12
+    if training.epsilon != OFF and training.delta_e12 != granted:
+        raise PolicyError(
+            f"{partition.name} grants epsilon at one delta only",
+            expected=f"privacy.delta={decimal_text(granted / 1e12)}", got=decimal_text(training.delta_e12 / 1e12),
+            remedy="choose that one, or ask the site for another grant",
         )  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,12 +21,14 @@ from fedchain.adapters.home import Home, create_home, driven, enrolling, locked,
 from fedchain.adapters.identity import code_digest, env_digest
 from fedchain.adapters.journal_file import FileJournal, read_journal
 from fedchain.adapters.local_grid import LocalGrid
+from fedchain.adapters.ray_grid import ray_grid
 from fedchain.adapters.round_metrics import RoundMetrics
 from fedchain.adapters.sweep_files import Slot
 from fedchain.adapters.system import SystemClock
 from fedchain.adapters.threads import run_all_on
 from fedchain.adapters.tracking import tracked, tracking_uri
 from fedchain.adapters.training.accounting import PrvAccountant
+from fedchain.adapters.training.device import CPU
 from fedchain.adapters.training.models import build
 from fedchain.config import ExperimentConfig
 from fedchain.core.cid import Cid
@@ -45,6 +47,7 @@ from fedchain.ports.watcher import (
     UpdateAdmitted,
     Watcher,
 )
+from fedchain.wiring.actors import actors_of, check_actors, sites_in_actors
 from fedchain.wiring.bench import Bench, check_model, open_bench
 from fedchain.wiring.confidential import Confidential, open_artifacts, open_confidential
 from fedchain.wiring.hospitals import Admission, Hospital, admit, metrics_of, names_of
@@ -52,7 +55,7 @@ from fedchain.wiring.joint_training import ASKED_AT_ONCE, Training, opened_train
 from fedchain.wiring.own_rules import LoadedRules
 from fedchain.wiring.parties import Parties, Record, parties_of, written_ledger
 from fedchain.wiring.plans import MODE, NewSimulation, check_grants, new_run
-from fedchain.wiring.preflight import check, check_start
+from fedchain.wiring.preflight import check
 from fedchain.wiring.progress import Progress, checkpoints_of, floats_of, kept, metrics_path, write_checkpoints
 from fedchain.wiring.stores import written_store
 from fedchain.wiring.trust import write_trust
@@ -93,14 +96,19 @@ class Simulation:
         """The wall clock."""
         return SystemClock()
 
-    def grid(self, client_app: ClientApp) -> Grid:
-        """Return the in-process grid of all hospitals."""
-        nodes, shuffled = len(self.hospitals), self.config.simulation.shuffle_replies
-        return LocalGrid(client_app, nodes, shuffled, threads=min(nodes, ASKED_AT_ONCE))
+    def grid(self, client_app: ClientApp) -> AbstractContextManager[Grid]:
+        """Give the grid of all hospitals: in this process, or over actors of Ray."""
+        chosen, nodes = self.config.simulation, len(self.hospitals)
+        if chosen.backend == "ray":
+            return ray_grid(client_app, nodes, actors_of(chosen, nodes), on_gpu=self.config.device != CPU)
+        return nullcontext(LocalGrid(client_app, nodes, chosen.shuffle_replies, threads=min(nodes, ASKED_AT_ONCE)))
 
-    def site_of(self, context: Context) -> Site:
-        """Return the site of a node."""
-        return self.hospitals[int(context.node_config["partition-id"])].site
+    @property
+    def site_of(self) -> Callable[[Context], AbstractContextManager[Site]]:
+        """What finds the site of a node wherever the grid calls the app."""
+        if self.config.simulation.backend == "ray":
+            return sites_in_actors(self.config, self.home.root)
+        return lambda context: nullcontext(self.hospitals[int(context.node_config["partition-id"])].site)
 
     def context(self) -> Context:
         """Return the ServerApp's context."""
@@ -200,6 +208,7 @@ def prepared_as(wanted: Wanted, config: ExperimentConfig, home: Path, watcher: W
         PolicyError: as `prepared`.
     """
     started = time.monotonic()
+    check_actors(config.simulation, is_brought=wanted.brought is not None)
     bench = open_bench(config, Path.cwd()) if wanted.brought is None else wanted.brought
     training = bench.training(config)
     check_model(training, bench)
@@ -220,7 +229,6 @@ def prepared_as(wanted: Wanted, config: ExperimentConfig, home: Path, watcher: W
         if state.planned is None:
             raise AssertionError("a journal starts with its plan")
         plan = read_plan(store, state.planned.manifest_cid, config.strategy.round_timeout_s)
-        check_start(config, bench, plan.manifest)
         progress = _progress(opened, config, state, _Scored(store, training, hospitals, bench))
         is_tracked = wanted.slot is None  # whoever drives a sweep tracks all its jobs
         watch = stack.enter_context(_watched(opened, hospitals, progress, watcher, is_tracked=is_tracked))

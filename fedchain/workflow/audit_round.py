@@ -63,7 +63,7 @@ class AuditedUpdate:
 
 @dataclass(frozen=True, slots=True)
 class AuditedRound:
-    """A link with its manifest and its updates; `initial_file` is where its run says that its first model came from."""
+    """A link with its manifest and its updates; `initial_file` is the sha256 of its run's first model file."""
 
     chained: ChainedLink
     manifest: RoundManifest
@@ -180,7 +180,7 @@ class RoundAuditor:
             same("configuration", member.policy.digest, policy.digest())
             self._policies[member.policy.cid] = policy
         self._runs[cid], self._timeouts[cid] = run, config.strategy.round_timeout_s
-        self._initial_files[cid] = config.model.initial or ""
+        self._initial_files[cid] = config.model.initial_sha256 or ""
         self.report.holds("configuration")
 
     # -- updates ----------------------------------------------------------------------------------------------------

@@ -106,6 +106,18 @@ def test_opening_cuts_the_torn_entry_off_and_appending_goes_on(path: Path) -> No
     assert journal.entries() == (*WRITTEN[:-1], Entry(Step.FINISHED, b"again"))
 
 
+@pytest.mark.parametrize("cut", [1, 45, 60, 100])
+def test_of_entries_that_are_appended_together_a_crash_leaves_the_first_ones(tmp_path: Path, cut: int) -> None:
+    journal = FileJournal(tmp_path / "journal")
+    entries = [Entry(Step.ACCEPTED, b"%d" % number) for number in range(3)]
+    journal.append(*entries)
+    journal.close()
+    data = (tmp_path / "journal").read_bytes()
+    (tmp_path / "journal").write_bytes(data[:-cut])
+    whole = [end for end in boundaries(data) if end <= len(data) - cut]
+    assert read_journal(tmp_path / "journal") == tuple(entries[: len(whole) - 1])
+
+
 def test_reading_leaves_a_torn_entry_where_it_is(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     before = path.read_bytes()

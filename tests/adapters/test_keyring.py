@@ -47,6 +47,17 @@ def test_the_first_keys_stand(path: Path) -> None:
     assert ring.find(CIDS[0]) == keys_of(CIDS[0])
 
 
+def test_keys_of_several_artifacts_are_kept_together_or_not_at_all(path: Path) -> None:
+    ring = KeyRing(path)
+    ring.keep(CIDS[0], keys_of(CIDS[0]))
+    ring.keep_all({CIDS[0]: keys_of(CIDS[3]), CIDS[1]: keys_of(CIDS[1])})
+    assert [KeyRing(path).find(cid) for cid in CIDS[:2]] == [keys_of(cid) for cid in CIDS[:2]]
+    ring.erase([CIDS[2]])
+    with pytest.raises(LockedArtifactError, match="were erased"):
+        ring.keep_all({CIDS[3]: keys_of(CIDS[3]), CIDS[2]: keys_of(CIDS[2])})
+    assert KeyRing(path).find(CIDS[3]) is None
+
+
 def test_one_content_that_two_processes_put_at_once_is_kept_under_both_its_keys(path: Path) -> None:
     """Each has looked for the content before the other has kept it, and drawn a key of its own."""
     one, other = KeyRing(path), KeyRing(path)

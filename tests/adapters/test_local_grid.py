@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
+import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
@@ -119,3 +123,58 @@ def test_the_grid_makes_messages_and_knows_its_run() -> None:
     run = grid.run
     grid.set_run(run)
     assert grid.run is run
+
+
+def slow_first(meeting: threading.Barrier) -> ClientApp:
+    """Return an app whose nodes answer only when all of them are being asked."""
+    app = ClientApp()
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        meeting.wait(timeout=20)
+        return _told(message, context)
+
+    return app
+
+
+def test_on_threads_nodes_are_asked_at_once_and_answer_in_order() -> None:
+    grid = LocalGrid(slow_first(threading.Barrier(4)), 4, threads=4)
+    replies = grid.send_and_receive([ask(node) for node in (3, 1, 4, 2)])
+    assert [reply.metadata.src_node_id for reply in replies] == [3, 1, 4, 2]
+
+
+def test_on_threads_one_node_is_asked_one_thing_at_a_time() -> None:
+    inside: list[int] = []
+
+    def alone(message: Message, context: Context) -> Message:
+        inside.append(context.node_id)
+        time.sleep(0.01)  # long enough for another thread to come in
+        assert inside.count(context.node_id) == 1
+        inside.remove(context.node_id)
+        return _told(message, context)
+
+    app = ClientApp()
+    app.train()(alone)
+    grid = LocalGrid(app, 2, threads=4)
+    assert len(list(grid.send_and_receive([ask(1 + number % 2) for number in range(8)]))) == 8
+
+
+def test_on_threads_promises_are_delivered_before_the_next_answers() -> None:
+    heard.clear()
+    grid = LocalGrid(echo(), 4, threads=2)
+    grid.push_messages([ask(node, "promised", "query.promise") for node in (1, 2, 3, 4)])
+    list(grid.send_and_receive([ask(1, "trained")]))
+    assert heard[-1] == (1, "trained")
+    assert sorted(heard[:-1]) == [(node, "promised") for node in (1, 2, 3, 4)]
+
+
+def test_a_fault_of_a_node_on_a_thread_reaches_whoever_pulls() -> None:
+    app = ClientApp()
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        raise ZeroDivisionError
+
+    grid = LocalGrid(app, 2, threads=2)
+    with pytest.raises(ZeroDivisionError):
+        list(grid.send_and_receive([ask(1), ask(2)]))

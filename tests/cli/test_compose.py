@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -323,3 +324,21 @@ def test_an_option_of_ones_own_is_taken_as_text_whether_a_file_names_it_or_not()
 def test_what_does_not_fit_together_is_one_line(overrides: tuple[str, ...], message: str) -> None:
     (line,) = lines_of(*overrides)
     assert line.startswith(message)
+
+
+def test_where_a_file_lies_is_no_part_of_the_record_and_what_is_in_it_is(tmp_path: Path) -> None:
+    one, two = tmp_path / "here.safetensors", tmp_path / "there.safetensors"
+    one.write_bytes(b"a model")
+    two.write_bytes(b"a model")
+    configs = [compose([f"model.initial={path}", f"data.directory={path.parent}"]) for path in (one, two)]
+    assert configs[0].digest() == configs[1].digest() != compose([]).digest()
+    assert configs[0].model.initial == str(one)
+    assert str(tmp_path) not in configs[0].canonical().decode()
+    sha256 = hashlib.sha256(b"a model").hexdigest()
+    assert read_config(configs[0].canonical()).model.initial_sha256 == sha256
+    two.write_bytes(b"another model")
+    assert compose([f"model.initial={two}"]).digest() != configs[0].digest()
+    with pytest.raises(InputError, match=f"there.safetensors is another file: expected sha256 {sha256}, got "):
+        compose([f"model.initial={two}", f"model.initial_sha256={sha256}"])
+    with pytest.raises(InputError, match=r"model.initial_sha256: expected a file in model.initial, got none"):
+        compose([f"model.initial_sha256={sha256}"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import pytest
@@ -41,9 +42,9 @@ class World:
     def site(self) -> Site:
         return self.federation.members[0].site
 
-    def site_of(self, context: Context) -> Site:
+    def site_of(self, context: Context) -> AbstractContextManager[Site]:
         assert context.node_config == {"partition-id": 0}
-        return self.site
+        return nullcontext(self.site)
 
     def ask(self, kind: str, **body: bytes | str) -> ConfigRecord:
         """Send a message and return the record of its reply."""

@@ -45,6 +45,15 @@ def test_entries_come_back_whole_and_in_order(make_journal: Callable[[], Journal
     assert list(journal.entries()) == written
 
 
+def test_entries_that_are_appended_together_are_kept_as_if_one_by_one(make_journal: Callable[[], Journal]) -> None:
+    journal = make_journal()
+    together = [Entry(Step.ACCEPTED, b"%d" % number) for number in range(3)]
+    journal.append()
+    journal.append(Entry(Step.OPENED, b""), *together)
+    journal.append(Entry(Step.DECIDED, b""))
+    assert list(journal.entries()) == [Entry(Step.OPENED, b""), *together, Entry(Step.DECIDED, b"")]
+
+
 def test_equal_entries_are_kept_apart(make_journal: Callable[[], Journal]) -> None:
     journal = make_journal()
     for _ in range(3):

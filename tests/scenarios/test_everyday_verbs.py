@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fedchain.adapters.home import open_home
+from fedchain.adapters.model_files import digest_of
 from fedchain.cli.exits import Exit
 from fedchain.cli.main import main
 from fedchain.config import CheckpointConfig, EarlyStoppingConfig, LedgerConfig, RewardsConfig
@@ -109,7 +110,8 @@ def test_a_run_from_a_checkpoint_begins_with_that_very_model(
     (parent,) = recorded_runs(opened, open_artifacts(opened))
     file = tmp_path / "pretrained.safetensors"
     file.write_bytes(checkpoint_path(opened, parent.manifest.run.hex(), "last").read_bytes())
-    config = replace(LOGGED, rounds=1, model=replace(LOGGED.model, initial=file.name))
+    digest = digest_of(file)
+    config = replace(LOGGED, rounds=1, model=replace(LOGGED.model, initial=file.name, initial_sha256=digest))
     child = run_quietly(config, home)
     lineage = check(home, trusted=True)
     assert lineage.verdict is Verdict.VERIFIED
@@ -118,7 +120,7 @@ def test_a_run_from_a_checkpoint_begins_with_that_very_model(
     origin = told(capsys, "lineage", "--home", str(home), "--trust", str(opened.trust))["initial_model"]
     assert origin == {
         "digest": f"0x{first.base_model}",
-        "file": "pretrained.safetensors",
+        "file_sha256": digest,
         "is": f"the model of run 0x{parent.manifest.run.hex()} after round 2 of this record",
     }
 
@@ -131,19 +133,22 @@ def test_a_run_goes_on_only_with_the_file_that_it_began_with(
     run = min(recorded_runs(opened, open_artifacts(opened)), key=lambda each: each.manifest.created_at)
     folder = checkpoint_path(opened, run.manifest.run.hex(), "last").parent
     file = tmp_path / "start.safetensors"
-    config = replace(LOGGED, rounds=2, seed=5, model=replace(LOGGED.model, initial=file.name))
 
     def cut(event: Event) -> None:
         if isinstance(event, Evaluated):
             raise CutError
 
     file.write_bytes((folder / "last.safetensors").read_bytes())
+    model = replace(LOGGED.model, initial=file.name, initial_sha256=digest_of(file))
+    config = replace(LOGGED, rounds=2, seed=5, model=model)
     with pytest.raises(CutError):
         run_quietly(config, home, cut)
     data = bytearray(file.read_bytes())
     data[-2] ^= 1
     file.write_bytes(data)
-    with pytest.raises(InputError, match=r"start.safetensors is not what the run began with: expected .*--fresh"):
+    with pytest.raises(
+        InputError, match=r"start.safetensors is not the file that the run was planned with: expected .*--fresh"
+    ):
         run_quietly(config, home)
     data[-2] ^= 1
     file.write_bytes(data)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fedchain.adapters.model_files import digest_of
 from fedchain.cli.main import main
 from fedchain.config import LedgerConfig
 from fedchain.core.errors import InputError, PolicyError
@@ -208,7 +209,9 @@ def test_a_version_of_a_run_that_began_with_a_file_descends_from_an_import(
     home = tmp_path / "home"
     parent = run_quietly(SMALL, home).hex()
     export(home, parent, tmp_path / "start.safetensors", best=False)
-    initial = replace(SMALL.model, initial="start.safetensors")
+    initial = replace(
+        SMALL.model, initial="start.safetensors", initial_sha256=digest_of(tmp_path / "start.safetensors")
+    )
     child = run_quietly(replace(SMALL, rounds=1, model=initial), home).hex()
     register(home, say_nothing, child)
     lineage = check(home, trusted=True)

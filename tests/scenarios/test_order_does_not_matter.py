@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 from flwr.app import Context
@@ -38,8 +39,8 @@ def directly(order: Sequence[int] | None = None, threads: int = 1) -> list[tuple
 def through_flower(shuffle: int | None, threads: int) -> list[tuple[bytes, bytes]]:
     new = federation(setup(threads))
 
-    def site_of(context: Context) -> Site:
-        return new.members[int(context.node_config["partition-id"])].site
+    def site_of(context: Context) -> AbstractContextManager[Site]:
+        return nullcontext(new.members[int(context.node_config["partition-id"])].site)
 
     grid = LocalGrid(make_client_app(site_of), len(new.members), shuffle)
     new.machine(cohort=FlowerCohort(grid, new.clock)).run()

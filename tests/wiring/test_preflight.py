@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from fedchain.adapters.datasets.heart import load_heart
-from fedchain.config import CheckpointConfig, EarlyStoppingConfig, ExperimentConfig
-from fedchain.core.errors import InputError
+from fedchain.config import CheckpointConfig, EarlyStoppingConfig, ExperimentConfig, PrivacyConfig
+from fedchain.core.errors import InputError, PolicyError
 from fedchain.wiring.bench import Bench
 from fedchain.wiring.preflight import check
 from tests.scenarios.genuine import SMALL
@@ -49,3 +49,14 @@ def test_a_metric_that_the_test_rows_do_not_define(bench: Bench, got: str) -> No
     line = refusal(replace(SMALL, early_stopping=EarlyStoppingConfig(3)), bench)
     assert f"auroc cannot be watched: expected a metric that the sites' test rows define, got {got}" in line
     assert "auprc cannot be watched" in refusal(replace(SMALL, checkpoint=CheckpointConfig("auprc")), bench)
+
+
+def test_a_delta_that_a_site_does_not_grant_is_refused_before_any_round() -> None:
+    check(replace(SMALL, privacy=PrivacyConfig("dp", 8.0, 1e-5, 1.0)), Bench(HEART))
+    check(replace(SMALL, privacy=PrivacyConfig("off", 8.0, 1e-6, 1.0)), Bench(HEART))
+    with pytest.raises(PolicyError) as caught:
+        check(replace(SMALL, privacy=PrivacyConfig("dp", 8.0, 1e-6, 1.0)), Bench(HEART))
+    assert str(caught.value) == (
+        "cleveland grants epsilon at one delta only: expected privacy.delta=0.00001, got 0.000001; "
+        "choose that one, or ask the site for another grant"
+    )

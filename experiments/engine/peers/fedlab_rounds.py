@@ -14,7 +14,7 @@ from experiments.engine.workloads import RATE
 
 def main() -> None:
     """Run the rounds."""
-    workload, rounds = asked()
+    workload, rounds, _ = asked()
     for name in ("torchvision", "torchvision.transforms", "torchvision.datasets"):
         sys.modules[name] = MagicMock()  # what its datasets want, and nothing here
     data = [TensorDataset(x, y) for x, y in workload.data()]
@@ -27,7 +27,7 @@ def main() -> None:
     trainer.setup_dataset(Clients())
     trainer.setup_optim(1, 32, RATE)
     server = module("fedlab.contrib.algorithm.basic_server").SyncServerHandler(
-        workload.module(), rounds + 1, workload.cohort / workload.registered
+        workload.module(), rounds, workload.cohort / workload.registered
     )
     server.num_clients = len(data)
 

@@ -22,7 +22,7 @@ def data_of(workload: Workload) -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 def main() -> None:
     """Run the rounds."""
-    workload, rounds = asked()
+    workload, rounds, _ = asked()
     flwr, apps = module("flwr.app"), module("flwr.serverapp")
     client = module("flwr.clientapp").ClientApp()
     server = apps.ServerApp()
@@ -63,7 +63,7 @@ def main() -> None:
             min_train_nodes=workload.cohort, min_available_nodes=workload.registered,
         )  # fmt: skip
         arrays = flwr.ArrayRecord(workload.module().state_dict())
-        strategy.start(grid=grid, initial_arrays=arrays, num_rounds=rounds + 1)
+        strategy.start(grid=grid, initial_arrays=arrays, num_rounds=rounds)
 
     module("flwr.simulation").run_simulation(
         server_app=server, client_app=client, num_supernodes=workload.registered,

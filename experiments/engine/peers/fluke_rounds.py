@@ -12,7 +12,7 @@ from experiments.engine.workloads import BATCH, RATE, Workload
 
 def main() -> None:
     """Run the rounds."""
-    workload, rounds = asked()
+    workload, rounds, _ = asked()
     for name in ("", ".models", ".datasets", ".datasets.utils", ".transforms"):
         sys.modules[f"torchvision{name}"] = MagicMock()  # what its data sets want, and nothing here
     loader = module("fluke.data").FastDataLoader

@@ -1,29 +1,21 @@
-"""The engine on two workers, timed by the same program as the peers."""
+"""The engine, on workers or in this process, timed by the same program as the peers.
+
+Workers are started before torch is imported here, so that all load it at the same time; see `crew`.
+"""
 
 from __future__ import annotations
 
-import numpy as np
-import torch
+import importlib
+import sys
 
-from experiments.engine.ours import in_workers
-from experiments.engine.peers.rounds import asked, report, timed
-from fedchain.adapters.training.engine.recipe import Rows, flat
+from fedchain.adapters.training.engine.crew import Crew
 
 
 def main() -> None:
-    """Run the rounds."""
-    workload, rounds = asked()
-    rows = Rows.of(workload.data(), torch.float32)
-    base = flat(list(workload.module().parameters()))
-    contender, pool = in_workers(workload, rows, 2, is_private=False)
-    rng = np.random.default_rng(3)
-
-    def round_() -> None:
-        cohort = rng.choice(workload.registered, workload.cohort, replace=False).tolist()
-        base.add_(contender.total(base, cohort), alpha=1 / workload.cohort)
-
-    report(timed(round_, rounds))
-    pool.close()
+    """Start the workers, if the command line asks for more than one process, and run the rounds."""
+    processes = int(sys.argv[3])
+    crew = Crew(processes) if processes > 1 else None
+    importlib.import_module("experiments.engine.peers.ours_timed").run(crew)
 
 
 if __name__ == "__main__":

@@ -21,18 +21,18 @@ from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from opacus.accountants.analysis.prv import (
+from scipy import optimize
+from scipy.fft import next_fast_len
+
+from fedchain.adapters.training.opacus_parts import (
     DiscretePRV,
     Domain,
     PoissonSubsampledGaussianPRV,
     TruncatedPrivacyRandomVariable,
     compose_heterogeneous,
+    compute_rdp,
     discretize,
 )
-from opacus.accountants.analysis.rdp import compute_rdp
-from scipy import optimize
-from scipy.fft import next_fast_len
-
 from fedchain.core.errors import InputError
 from fedchain.core.privacy import MICRO, Release, merged
 from fedchain.ports.training import Spent

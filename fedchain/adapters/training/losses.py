@@ -33,6 +33,21 @@ def per_record(loss: Loss, outputs: torch.Tensor, labels: torch.Tensor) -> torch
     return functional.mse_loss(numbers, labels, reduction="none")
 
 
+def targets_of(loss: Loss, labels: torch.Tensor) -> torch.Tensor:
+    """Return labels in the type in which `mean` wants them."""
+    return labels.long() if loss is Loss.CLASSES else labels
+
+
+def mean(loss: Loss, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the mean of the records' losses, in one step; targets are those of `targets_of`."""
+    if loss is Loss.CLASSES:
+        return functional.cross_entropy(outputs, targets)
+    numbers = outputs.reshape(targets.shape)
+    if loss is Loss.BINARY:
+        return functional.binary_cross_entropy_with_logits(numbers, targets)
+    return functional.mse_loss(numbers, targets)
+
+
 def slope(loss: Loss, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return the derivative of each record's loss by its logits.
 

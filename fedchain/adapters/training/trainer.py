@@ -24,8 +24,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import torch
-from opacus import GradSampleModule
-from opacus.validators import ModuleValidator
 from torch import nn
 
 from fedchain.adapters.datasets.partition import Partition
@@ -34,6 +32,7 @@ from fedchain.adapters.training.device import CPU
 from fedchain.adapters.training.losses import summed_loss
 from fedchain.adapters.training.models import build, tensors_of
 from fedchain.adapters.training.modules import Maker, Makers, seeded
+from fedchain.adapters.training.opacus_parts import GradSampleModule, ModuleValidator
 from fedchain.adapters.training.secret_stream import Secret, SecretStream
 from fedchain.adapters.training.shuffling import shuffles
 from fedchain.core.errors import InputError

@@ -12,6 +12,7 @@ from torch import nn
 
 from fedchain.adapters.datasets.partition import Partition
 from fedchain.adapters.training.engine.choice import choose
+from fedchain.adapters.training.engine.crew import Crew
 from fedchain.adapters.training.engine.pool import Pool
 from fedchain.adapters.training.engine.recipe import LISTED, LOADED, Job, Part, Recipe, Rows
 from fedchain.adapters.training.engine.stack import shapes_of
@@ -64,6 +65,9 @@ class CohortEngine:
 
     `secret` is os.urandom; only tests put another in its place, and workers key their own streams. `makers` are the
     models of one's own that may be trained; workers load theirs by their targets.
+
+    With `is_resident` false, partitions are asked for when their client is in a round, and forgotten after it: so
+    memory does not grow with the clients that are registered. That is for this process only.
     """
 
     def __init__(
@@ -72,13 +76,16 @@ class CohortEngine:
         workers: int = 1,
         secret: Secret = os.urandom,
         makers: Makers = NO_MAKERS,
+        *,
+        is_resident: bool = True,
     ) -> None:
-        self._partitions = dict(partitions)
-        self._numbers = {name: number for number, name in enumerate(self._partitions)}
+        if workers > 1 and not is_resident:
+            raise InputError("workers of an engine that keeps no rows", expected=1, got=workers)
+        self._partitions = dict(partitions) if is_resident else partitions
         self._workers, self._secret, self._makers = workers, secret, makers
-        pairs = [(torch.from_numpy(each.train_x), torch.from_numpy(each.train_y)) for each in self._partitions.values()]
-        self._rows = Rows.of(pairs, torch.float64)
+        self._kept = _Kept.of(self._partitions) if is_resident else None
         self._pool: Pool | None = None
+        self._crew = Crew(workers) if workers > 1 else None  # they load torch while sites are checked
 
     def refusal(self, training: LocalTraining) -> str:
         """Return why the engine does not train so, in words; "" where it does.
@@ -90,7 +97,8 @@ class CohortEngine:
             return "strategy scaffold corrects each step by controls that only the sites have"
         base = initial(training.model, training.model_options, training.seed, self._makers)
         module = build(training.model, training.model_options, base, self._makers)
-        self._check_fit(module, training)
+        rows = self._kept.rows if self._kept is not None else _Kept.of(self._first()).rows
+        _check_fit(module, training, rows)
         parameters = dict(module.named_parameters())
         recipe, is_private = recipe_of(training), training.epsilon != OFF
         shapes = shapes_of(module, recipe.loss)
@@ -98,7 +106,7 @@ class CohortEngine:
             return "it exchanges or freezes more than parameters"
         if not all(each.requires_grad for each in parameters.values()):
             return "some of its parameters are not trained"
-        if shapes is not None and shapes[0].inputs != self._rows.x[:1].numel():
+        if shapes is not None and shapes[0].inputs != rows.x[:1].numel():
             return "its first layer sees a part of a row at a time"
         if choose(module, recipe, is_private=is_private) is None:
             return "it has layers or a forward function that no execution takes with differential privacy"
@@ -111,11 +119,16 @@ class CohortEngine:
         """
         if not rounds:
             return {}
-        training = self._checked(rounds)
+        sites = self._sites(rounds)
+        training = _checked(rounds, sites)
         module = build(training.model, training.model_options, base, self._makers)
         shapes = {name: tuple(each.shape) for name, each in module.named_parameters()}
         flat = torch.cat([each.detach().reshape(-1) for each in module.parameters()])
-        parts = [self._part(name, local) for name, local in rounds.items()]
+        kept = self._kept
+        if kept is None:
+            kept = _Kept.of(sites)
+            _check_fit(module, training, kept.rows)  # `refusal` has not seen these labels
+        parts = [_part(kept.numbers[name], local, sites[name]) for name, local in rounds.items()]
         recipe = recipe_of(training)
         is_private = training.epsilon != OFF
         if is_private:
@@ -124,11 +137,11 @@ class CohortEngine:
         if choice is None:
             raise InputError("model under differential privacy", expected="layers that the engine takes")
         if self._workers > 1:
-            matrix, rows = self._pool_of(recipe).train(flat, parts)
+            matrix, rows = self._pool_of(recipe, kept).train(flat, parts)
             return Updates(dict(zip(rounds, rows, strict=True)), matrix.clone(), shapes)
         matrix = torch.empty(len(parts), len(flat), dtype=recipe.dtype)
         with single_threaded():
-            choice.run(Job(recipe, module, self._rows, flat, parts, self._secret), matrix)
+            choice.run(Job(recipe, module, kept.rows, flat, parts, self._secret), matrix)
         return Updates({name: row for row, name in enumerate(rounds)}, matrix, shapes)
 
     def close(self) -> None:
@@ -136,51 +149,80 @@ class CohortEngine:
         if self._pool is not None:
             self._pool.close()
             self._pool = None
+        if self._crew is not None:
+            self._crew.close(is_busy=True)  # they may still be loading
+            self._crew = None
 
-    def _checked(self, rounds: Mapping[str, LocalRound]) -> LocalTraining:
-        first = next(iter(rounds.values())).training
-        for name, local in rounds.items():
+    def _sites(self, rounds: Mapping[str, LocalRound]) -> Mapping[str, Partition]:
+        for name in rounds:
             if name not in self._partitions:
                 raise InputError("client", expected="one of this engine's partitions", got=name[:80])
-            if local.training != first:
-                raise InputError("training", expected="the same for all clients of a round", got=f"{name}'s own")
-            if local.correction is not None:
-                raise InputError("training by the engine", expected="no correction", got=f"one of {name}")
-            check_release(local)
-            inputs, wanted = first.model_options.get("inputs"), self._partitions[name].inputs
-            if inputs != wanted:
-                raise InputError("model.inputs", expected=f"{wanted} features", got=inputs)
-        return first
+        return {name: self._partitions[name] for name in rounds}
 
-    def _check_fit(self, module: nn.Module, training: LocalTraining) -> None:
-        """Refuse outputs of another shape than the task's, and labels that are no classes."""
-        rows, labels = self._rows.x[:2], self._rows.y
-        with single_threaded(), torch.no_grad():
-            outputs: torch.Tensor = module.eval()(rows)
-        module.train()
-        if training.task == Loss.CLASSES:
-            classes_of(outputs[:1].expand(len(labels), *outputs.shape[1:]), labels)
-        else:
-            one_a_row(outputs, len(rows))
+    def _first(self) -> Mapping[str, Partition]:
+        name = next(iter(self._partitions))
+        return {name: self._partitions[name]}
 
-    def _part(self, name: str, local: LocalRound) -> Part:
-        release = local.release
-        return Part(
-            client=self._numbers[name],
-            order=order_label(local.training, local.round, self._partitions[name]),
-            nominal_size=local.nominal_size,
-            batches_per_epoch=release.batches_per_epoch,
-            steps=release.steps,
-            noise_multiplier=release.noise_multiplier,
-        )
-
-    def _pool_of(self, recipe: Recipe) -> Pool:
+    def _pool_of(self, recipe: Recipe, kept: _Kept) -> Pool:
         """Return the workers of this recipe; those of an earlier one are ended."""
         if self._pool is None or self._pool.recipe != recipe:
-            self.close()
-            self._pool = Pool(recipe, self._rows, workers=self._workers, most=len(self._partitions))
-            self._rows = self._pool.rows  # the shared ones, not a second copy
+            if self._pool is not None:
+                self._pool.close()
+            crew, self._crew = self._crew or Crew(self._workers), None
+            self._pool = Pool(recipe, kept.rows, crew, most=len(self._partitions))
+            self._kept = _Kept(self._pool.rows, kept.numbers)  # the shared ones, not a second copy
         return self._pool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Kept:
+    """Rows of some clients, side by side, and which is whose."""
+
+    rows: Rows
+    numbers: Mapping[str, int]
+
+    @classmethod
+    def of(cls, sites: Mapping[str, Partition]) -> _Kept:
+        pairs = [(torch.from_numpy(each.train_x), torch.from_numpy(each.train_y)) for each in sites.values()]
+        return cls(Rows.of(pairs, torch.float64), {name: number for number, name in enumerate(sites)})
+
+
+def _checked(rounds: Mapping[str, LocalRound], sites: Mapping[str, Partition]) -> LocalTraining:
+    first = next(iter(rounds.values())).training
+    for name, local in rounds.items():
+        if local.training != first:
+            raise InputError("training", expected="the same for all clients of a round", got=f"{name}'s own")
+        if local.correction is not None:
+            raise InputError("training by the engine", expected="no correction", got=f"one of {name}")
+        check_release(local)
+        inputs, wanted = first.model_options.get("inputs"), sites[name].inputs
+        if inputs != wanted:
+            raise InputError("model.inputs", expected=f"{wanted} features", got=inputs)
+    return first
+
+
+def _check_fit(module: nn.Module, training: LocalTraining, kept: Rows) -> None:
+    """Refuse outputs of another shape than the task's, and labels that are no classes."""
+    rows, labels = kept.x[:2], kept.y
+    with single_threaded(), torch.no_grad():
+        outputs: torch.Tensor = module.eval()(rows)
+    module.train()
+    if training.task == Loss.CLASSES:
+        classes_of(outputs[:1].expand(len(labels), *outputs.shape[1:]), labels)
+    else:
+        one_a_row(outputs, len(rows))
+
+
+def _part(number: int, local: LocalRound, partition: Partition) -> Part:
+    release = local.release
+    return Part(
+        client=number,
+        order=order_label(local.training, local.round, partition),
+        nominal_size=local.nominal_size,
+        batches_per_epoch=release.batches_per_epoch,
+        steps=release.steps,
+        noise_multiplier=release.noise_multiplier,
+    )
 
 
 def recipe_of(training: LocalTraining) -> Recipe:

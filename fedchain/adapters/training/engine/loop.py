@@ -8,7 +8,7 @@ import torch
 
 from fedchain.adapters.training.engine.batches import own_batches
 from fedchain.adapters.training.engine.recipe import Job, load
-from fedchain.adapters.training.losses import per_record
+from fedchain.adapters.training.losses import mean, targets_of
 from fedchain.adapters.training.modules import seeded
 
 
@@ -19,10 +19,12 @@ def train(job: Job, out: torch.Tensor) -> None:
     for part, row in zip(job.parts, out, strict=True):
         load(module, job.base)
         x, y = job.rows[part.client]
+        targets = targets_of(recipe.loss, y)
         with seeded(part.order):  # as the site's own trainer has it, for dropout
             for rows in own_batches(job, part):
                 batch = torch.from_numpy(rows)
-                loss = per_record(recipe.loss, module(x[batch]), y[batch]).sum() / len(batch)
+                outputs = module(x.index_select(0, batch))
+                loss = mean(recipe.loss, outputs, targets.index_select(0, batch))
                 gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
                 pull_back(parameters, job.base, recipe.pull)
                 step(parameters, gradients, recipe.learning_rate)

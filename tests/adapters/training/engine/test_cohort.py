@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -243,3 +243,41 @@ def test_what_a_trainer_refuses_is_refused() -> None:
     fast = replace(LOGISTIC, learning_rate="fast")
     with pytest.raises(InputError, match="learning_rate: expected a positive number"):
         engine.train(base_of(fast), rounds_of(fast))
+
+
+class Asked(Mapping[str, Partition]):
+    """Partitions of so many clients, made when they are asked for, and who was."""
+
+    def __init__(self, clients: int) -> None:
+        self.clients, self.names = clients, list[str]()
+
+    def __getitem__(self, name: str) -> Partition:
+        self.names.append(name)
+        return replace(SITES["cleveland"], name=name)
+
+    def __iter__(self) -> Iterator[str]:
+        return (f"c{number}" for number in range(self.clients))
+
+    def __len__(self) -> int:
+        return self.clients
+
+    def __contains__(self, name: object) -> bool:
+        return str(name).removeprefix("c").isdecimal() and int(str(name)[1:]) < self.clients
+
+
+def test_an_engine_that_keeps_no_rows_asks_for_those_of_a_round_only() -> None:
+    local = rounds_of(MLP)["cleveland"]
+    registered = Asked(1_000_000_000)
+    engine = CohortEngine(registered, is_resident=False)
+    assert engine.refusal(MLP) == ""
+    assert registered.names == ["c0"]
+    registered.names.clear()
+    updates = engine.train(base_of(MLP), {"c7": local, "c999999999": local})
+    assert registered.names == ["c7", "c999999999"]
+    expected = CohortEngine(SITES).train(base_of(MLP), {"cleveland": local})
+    for tensor, array in expected["cleveland"].items():
+        np.testing.assert_allclose(updates["c999999999"][tensor], array, rtol=1e-10, atol=1e-13)
+    with pytest.raises(InputError, match="one of this engine's partitions, got c1000000000"):
+        engine.train(base_of(MLP), {"c1000000000": local})
+    with pytest.raises(InputError, match="workers of an engine that keeps no rows: expected 1, got 2"):
+        CohortEngine(registered, 2, is_resident=False)
