@@ -123,11 +123,14 @@ class SiteDatabase:
         """Return the signed update persisted for an attempt, or None."""
         return self._find(_RELEASED, _attempt(key))
 
-    def release(self, key: ChargeKey, update: bytes, control: bytes = b"") -> None:
-        """Persist a signed update, and the client's control after it, durably and at once; the first ones stand."""
+    def release(self, key: ChargeKey, update: bytes, control: bytes = b"") -> bytes:
+        """Persist a signed update, and the client's control after it, durably and at once; return what stands."""
         both = [(_RELEASED, update), (_CONTROL, control)] if control else [(_RELEASED, update)]
         rows = [value for kind, body in both for value in (kind, _attempt(key), "", body)]
-        self._run(f"{_ENTER} {', '.join(['(?, ?, ?, ?)'] * len(both))} ON CONFLICT DO NOTHING", *rows)
+        query = f"{_ENTER} {', '.join(['(?, ?, ?, ?)'] * len(both))} ON CONFLICT DO NOTHING RETURNING kind"
+        if (_RELEASED,) in self._run(query, *rows):
+            return update
+        return self._body(_RELEASED, _attempt(key))
 
     def control(self, key: ChargeKey) -> bytes | None:
         """Return the client's control after a released attempt, or None."""
@@ -172,8 +175,9 @@ class SiteDatabase:
     def _first(self, kind: str, key: str, body: bytes, dataset: bytes = b"") -> bytes:
         """Write an entry unless its key is taken; return the body that stands."""
         query = f"{_ENTER} (?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING 1"
-        if self._run(query, kind, key, dataset.hex(), body):
-            return body
+        return body if self._run(query, kind, key, dataset.hex(), body) else self._body(kind, key)
+
+    def _body(self, kind: str, key: str) -> bytes:
         return bytes(self._run(_BODY, kind, key)[0][0])
 
     def _only(self, kind: str, key: str, body: bytes, dataset: bytes = b"") -> None:

@@ -119,16 +119,14 @@ def _tuple_decoder(item: _Decoder) -> _Decoder:
     def decode(raw: Json, path: str) -> object:
         if not isinstance(raw, list):
             raise _mismatch(path, "an array", raw)
-        return tuple(item(value, f"{path}[{index}]") for index, value in enumerate(raw))
+        return tuple(item(value, f"{path}[{index}]") for index, value in enumerate(cast("list[Json]", raw)))
 
     return decode
 
 
 def _dict_decoder(item: _Decoder) -> _Decoder:
     def decode(raw: Json, path: str) -> object:
-        if not isinstance(raw, dict):
-            raise _mismatch(path, "an object", raw)
-        return {key: item(value, f"{path}[{key[:80]!r}]") for key, value in raw.items()}
+        return {key: item(value, f"{path}[{key[:80]!r}]") for key, value in _object(raw, path).items()}
 
     return decode
 
@@ -157,11 +155,10 @@ def _dataclass_decoder(cls: type) -> _Decoder:
     decoders = {field.name: _decoder(hints[field.name]) for field in dataclasses.fields(cls)}
 
     def decode(raw: Json, path: str) -> object:
-        if not isinstance(raw, dict):
-            raise _mismatch(path, "an object", raw)
-        if raw.keys() != decoders.keys():
-            raise _mismatch(path, f"the keys {sorted(decoders)}", sorted(raw))
-        return cls(**{name: decoders[name](value, f"{path}.{name}") for name, value in raw.items()})
+        members = _object(raw, path)
+        if members.keys() != decoders.keys():
+            raise _mismatch(path, f"the keys {sorted(decoders)}", sorted(members))
+        return cls(**{name: decoders[name](value, f"{path}.{name}") for name, value in members.items()})
 
     return decode
 
@@ -200,6 +197,12 @@ def _decode_int(raw: Json, path: str) -> int:
     if not isinstance(raw, int) or isinstance(raw, bool):
         raise _mismatch(path, "an integer", raw)
     return raw
+
+
+def _object(raw: Json, path: str) -> dict[str, Json]:
+    if not isinstance(raw, dict):
+        raise _mismatch(path, "an object", raw)
+    return cast("dict[str, Json]", raw)
 
 
 def _mismatch(path: str, expected: str, got: object) -> FormatError:

@@ -62,8 +62,8 @@ class SiteState(Protocol):
         """Return the signed update persisted for an attempt, or None."""
         ...
 
-    def release(self, key: ChargeKey, update: bytes, control: bytes = b"") -> None:
-        """Persist a signed update durably before it leaves the site; the first one stands.
+    def release(self, key: ChargeKey, update: bytes, control: bytes = b"") -> bytes:
+        """Persist a signed update durably before it leaves the site; the first one stands, and is returned.
 
         In the same step the client's control after it is kept, unless it is empty.
         """

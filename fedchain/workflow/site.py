@@ -94,8 +94,7 @@ class Site:
         key = ChargeKey(task.run, task.round, task.attempt)
         earlier = self.state.released(key)
         if earlier is not None:
-            signed = _unpack(earlier)
-            return replace(signed, keys=self.payloads.keys_of(signed.payload))
+            return self._again(earlier)
         encoding = FixedPoint(task.fraction_bits, task.width)
         base = _base_of(model, encoding)
         correction = self._correction(task, base, control)
@@ -106,8 +105,13 @@ class Site:
         if correction is not None:
             own = own_to_bytes(own_after(correction, update, steps_of(task.training), encoding))
         signed = self._sign(task, charge, update)
-        self.state.release(key, _pack(signed), own)
-        return signed
+        packed = _pack(signed)
+        stands = self.state.release(key, packed, own)
+        return signed if stands == packed else self._again(stands)  # another process of this site was first
+
+    def _again(self, released: bytes) -> SignedUpdate:
+        signed = _unpack(released)
+        return replace(signed, keys=self.payloads.keys_of(signed.payload))
 
     def prepare(self, task: Task, model: bytes) -> LocalRound | None:
         """Check a task and charge for it durably, so that `contribute` finds the charge; return what it will train.

@@ -110,8 +110,9 @@ def test_attempts_rounds_and_runs_are_charged_apart(state: SiteState) -> None:
 
 def test_the_first_update_of_an_attempt_stands(state: SiteState) -> None:
     key = ChargeKey(RUN, 1, 1)
-    state.release(key, b"first")
-    state.release(key, b"second")
+    assert state.release(key, b"first") == b"first"
+    assert state.release(key, b"second") == b"first"
+    assert state.release(key, b"second", b"control") == b"first"
     assert state.released(key) == b"first"
     assert state.released(ChargeKey(RUN, 1, 2)) is None
 

@@ -206,10 +206,11 @@ class MortalState:
     def released(self, key: ChargeKey) -> bytes | None:
         return self.state.released(key)
 
-    def release(self, key: ChargeKey, update: bytes, control: bytes = b"") -> None:
+    def release(self, key: ChargeKey, update: bytes, control: bytes = b"") -> bytes:
         self.power.pass_moment("before release")
-        self.state.release(key, update, control)
+        stands = self.state.release(key, update, control)
         self.power.pass_moment("after release")
+        return stands
 
     def control(self, key: ChargeKey) -> bytes | None:
         return self.state.control(key)

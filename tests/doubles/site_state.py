@@ -37,10 +37,10 @@ class MemorySiteState:
     def released(self, key: ChargeKey) -> bytes | None:
         return self.releases.get(key)
 
-    def release(self, key: ChargeKey, update: bytes, control: bytes = b"") -> None:
+    def release(self, key: ChargeKey, update: bytes, control: bytes = b"") -> bytes:
         if key not in self.releases and control:
             self.controls[key] = control
-        self.releases.setdefault(key, update)
+        return self.releases.setdefault(key, update)
 
     def control(self, key: ChargeKey) -> bytes | None:
         return self.controls.get(key)

@@ -15,7 +15,7 @@ from fedchain.core.errors import InputError, IntegrityError
 from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.privacy import MICRO, Release
 from fedchain.core.signatures import recover
-from fedchain.core.task import LocalTraining
+from fedchain.core.task import LocalTraining, SignedUpdate
 from fedchain.core.tensors import FloatTensors, decode, encode
 from fedchain.ports.site_state import ChargeKey
 from fedchain.ports.training import LocalRound
@@ -166,6 +166,23 @@ def test_an_update_that_was_released_is_sent_again_byte_for_byte() -> None:
     assert here.contribute() == first
     assert len(here.trainer.calls) == 1
     assert len(here.state.charged) == 1
+
+
+def test_of_two_processes_that_answer_at_once_both_hand_out_the_update_that_was_released_first() -> None:
+    here = world()
+    others: list[SignedUpdate] = []
+
+    @dataclass(frozen=True, slots=True)
+    class Overtaken:
+        trainer: NamedTrainer
+
+        def train(self, base: FloatTensors, local: LocalRound) -> FloatTensors:
+            others.append(here.site.contribute(here.task(), MODEL))
+            return self.trainer.train(base, local)
+
+    site = replace(here.site, dataset=replace(here.site.dataset, trainer=Overtaken(here.trainer)))
+    assert site.contribute(here.task(), MODEL) == others[0]
+    assert len(here.state.releases) == len(here.state.charged) == 1
 
 
 def test_an_update_that_was_persisted_and_not_handed_out_is_sent_after_the_crash() -> None:
