@@ -14,7 +14,7 @@ import json
 import re
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias, TypeVar, cast
 
 import rfc8785
@@ -110,16 +110,20 @@ def _decoder(kind: object) -> _Decoder:
         return _literal_decoder(typing.get_args(kind))
     if dataclasses.is_dataclass(kind):
         return _dataclass_decoder(cast("type", kind))
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return _enum_decoder(kind)
+    if (members := _enum_of(kind)) is not None:
+        return _enum_decoder(members)
     return _PLAIN.get(kind) or _never(kind)
+
+
+def _enum_of(kind: object) -> type[enum.Enum] | None:
+    return kind if isinstance(kind, type) and issubclass(kind, enum.Enum) else None
 
 
 def _tuple_decoder(item: _Decoder) -> _Decoder:
     def decode(raw: Json, path: str) -> object:
         if not isinstance(raw, list):
             raise _mismatch(path, "an array", raw)
-        return tuple(item(value, f"{path}[{index}]") for index, value in enumerate(cast("list[Json]", raw)))
+        return tuple(item(value, f"{path}[{index}]") for index, value in enumerate(cast("Sequence[Json]", raw)))
 
     return decode
 
