@@ -386,7 +386,7 @@ def check_grant(name: str, policy: DataPolicy, *, run: int, total: int) -> None:
         return
     if reached > policy.micro_epsilon_grant:
         raise PolicyError(
-            f"the privacy grant of {name} is exhausted",
+            f"the privacy grant of {name} does not cover this training",
             expected=f"epsilon at most {epsilon_of(policy.micro_epsilon_grant):g} {scope}",
             got=f"{epsilon_of(reached):.4f}",
             remedy="lower privacy.epsilon or ask the site for a new grant",

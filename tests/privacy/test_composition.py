@@ -77,5 +77,5 @@ def test_a_second_run_adds_to_the_lifetime_and_the_grant_stops_it() -> None:
     assert totals == sorted(set(totals))
     assert totals[-1] > 5_000_000
     greedy = replace(TRAINING, epsilon="11", rounds=1)
-    with pytest.raises(PolicyError, match="grant of synthetic is exhausted"):
+    with pytest.raises(PolicyError, match="grant of synthetic does not cover"):
         site.contribute(task_of(1, b"\x03" * 32, greedy), MODEL)

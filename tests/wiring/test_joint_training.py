@@ -98,7 +98,7 @@ def test_a_site_over_its_grant_is_left_out_and_says_why(simulated: Simulated) ->
     simulated.worlds["b"] = world(grant=1.0)
     replies = simulated.round()
     assert list(simulated.engine.calls[0]) == ["a", "c"]
-    assert "the privacy grant of b is exhausted" in replies[2].error
+    assert "the privacy grant of b does not cover" in replies[2].error
     assert not simulated.worlds["b"].state.charged
     assert trained_by("engine-a", replies[1], simulated.engine.calls[0]["a"])
 
@@ -159,7 +159,7 @@ def test_preparing_twice_charges_once_and_a_refusal_charges_nothing() -> None:
     assert len(here.state.charged) == 1
     assert here.site.prepare(here.task(), MODEL) is None
     poor = world(grant=1.0)
-    with pytest.raises(PolicyError, match="exhausted"):
+    with pytest.raises(PolicyError, match="does not cover this training"):
         poor.site.prepare(poor.task(), MODEL)
     assert not poor.state.charged
 

@@ -157,7 +157,7 @@ def test_too_few_sites_abort_the_round_with_a_record_and_repeating_goes_on() -> 
 
 def test_the_first_site_that_could_not_take_part_is_named_in_the_error() -> None:
     new = federation(Setup(min_clients=3, micro_epsilon_grant=1_000_000))
-    with pytest.raises(PolicyError, match=r"fewer, since the privacy grant of site-1 is exhausted"):
+    with pytest.raises(PolicyError, match=r"fewer, since the privacy grant of site-1 does not cover"):
         new.run()
     assert (new.manifest(1).accepted, new.manifest(1).rejected) == ((), ())
     new.check()

@@ -39,7 +39,7 @@ def test_a_lifetime_grant_is_spent_by_all_runs_together() -> None:
     here.contribute(2)
     here.contribute(1, run=b"\x0b" * 32)
     charged = dict(here.state.charged)
-    with pytest.raises(PolicyError, match=r"hospital is exhausted.*at most 7 over the dataset's lifetime.*8\.0000"):
+    with pytest.raises(PolicyError, match=r"hospital does not cover.*at most 7 over the dataset's lifetime.*8\.0000"):
         here.contribute(2, run=b"\x0b" * 32)
     assert here.state.charged == charged
     assert len(here.trainer.calls) == 3
