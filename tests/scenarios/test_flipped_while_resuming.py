@@ -75,7 +75,7 @@ def base_model(home: Path) -> str:
 
 
 def admitted_payload(home: Path) -> str:
-    (admitted,) = state_of(home).accepted.values()
+    admitted, *_ = state_of(home).accepted.values()
     return admitted.payload_cid
 
 
