@@ -75,13 +75,14 @@ class TorchTrainer:
         inputs = training.model_options.get("inputs")
         if inputs != self.partition.inputs:
             raise InputError("model.inputs", expected=f"{self.partition.inputs} features", got=inputs)
-        module = build(training.model, training.model_options, base, self.makers).to(self.device)
-        with _ONE_AT_A_TIME, single_threaded(), seeded(f"{training.seed}/{local.round}/{self.partition.card.name}"):
-            if local.release.is_protected:
-                stream = SecretStream(self.secret)
-                train_privately(module, self.partition, local, stream)
-            else:
-                train_plainly(module, self.partition, local)
+        label = f"{training.seed}/{local.round}/{self.partition.card.name}"
+        with _ONE_AT_A_TIME:  # making a module draws from the generator, too
+            module = build(training.model, training.model_options, base, self.makers).to(self.device)
+            with single_threaded(), seeded(label):
+                if local.release.is_protected:
+                    train_privately(module, self.partition, local, SecretStream(self.secret))
+                else:
+                    train_plainly(module, self.partition, local)
         trained = tensors_of(module, training.model_options)
         return {name: trained[name] - array for name, array in base.items()}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -120,6 +122,17 @@ def test_a_model_of_ones_own_is_trained(epsilon: str) -> None:
     assert is_same == (epsilon == "off")  # dropout is seeded, the noise never
     outputs = predict("custom", OPTIONS, {n: base[n] + update[n] for n in base}, SITE.test_x, MAKERS)
     assert outputs.shape == (len(SITE.test_y), 1)
+
+
+def test_sites_that_train_on_threads_get_what_each_gets_alone() -> None:
+    """Torch has one generator for a process, and dropout draws from it."""
+    plan = training(epochs=20)
+    base = models.initial("custom", OPTIONS, 1, MAKERS)
+    alone = TorchTrainer(SITE, makers=MAKERS).train(base, round_of(plan))
+    with ThreadPoolExecutor(8) as pool:
+        trainers = [TorchTrainer(SITE, makers=MAKERS) for _ in range(24)]
+        together = list(pool.map(lambda each: each.train(base, round_of(plan)), trainers))
+    assert all(each[name].tobytes() == alone[name].tobytes() for each in together for name in base)
 
 
 def test_the_loss_of_each_task() -> None:
