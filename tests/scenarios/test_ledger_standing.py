@@ -26,9 +26,10 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict
 
 
 def contents(home: Path) -> dict[Path, bytes]:
-    """Every file but SQLite's shared memory, which readers lock through."""
+    """Every file but what a reader of SQLite locks through: its shared memory, and a write-ahead log without a byte."""
     files = [path for path in home.rglob("*") if path.is_file() and not path.name.endswith("-shm")]
-    return {path: path.read_bytes() for path in files}
+    found = {path: path.read_bytes() for path in files}
+    return {path: content for path, content in found.items() if content or not path.name.endswith("-wal")}
 
 
 def test_a_chain_shows_who_seals_and_where_each_run_ends(genuine: Genuine, capsys: pytest.CaptureFixture[str]) -> None:
