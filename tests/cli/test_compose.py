@@ -51,13 +51,16 @@ def test_an_unknown_key_comes_with_the_nearest_one(override: str, message: str) 
         (
             "experiment=hart",
             (
-                "unknown choice for experiment: expected ai4i or heart or heart_flamby or heart_mlp or turbofan,"
-                " got 'hart'"
+                "unknown choice for experiment: expected ai4i or heart or heart_flamby or heart_mlp or thyroid or"
+                " turbofan, got 'hart'"
             ),
         ),
         ("privacy=none", "unknown choice for privacy: expected dp or off, got 'none'"),
         ("privacy=null", "unknown choice for privacy: expected dp or off, got None"),
-        ("data=[heart]", "unknown choice for data: expected ai4i or heart or heart_flamby or turbofan, got ['heart']"),
+        (
+            "data=[heart]",
+            "unknown choice for data: expected ai4i or heart or heart_flamby or thyroid or turbofan, got ['heart']",
+        ),
         ("model=3", "unknown choice for model: expected cnn or logistic or mlp, got 3"),
     ],
 )
@@ -229,7 +232,7 @@ def test_a_folder_of_the_user_adds_choices(tmp_path: Path, name: str) -> None:
     config = compose(["experiment=mine", "privacy=off"], folder)
     assert (config.experiment, config.rounds, config.privacy.mode) == ("mine", 9, "off")
     assert (
-        "expected ai4i or heart or heart_flamby or heart_mlp or mine or turbofan"
+        "expected ai4i or heart or heart_flamby or heart_mlp or mine or thyroid or turbofan"
         in lines_of("experiment=x", config_dir=folder)[0]
     )
 
