@@ -8,6 +8,8 @@ from fedchain.adapters.datasets.partition import Partition as Partition
 from fedchain.adapters.datasets.partitioners import dirichlet as dirichlet
 from fedchain.adapters.datasets.partitioners import evenly as evenly
 from fedchain.adapters.datasets.partitioners import shards as shards
+from fedchain.adapters.datasets.population import Roll as Roll
+from fedchain.adapters.datasets.population import make_population as make_population
 from fedchain.api import Federated as Federated
 from fedchain.api import federate as federate
 from fedchain.core.policy import DataPolicy as DataPolicy

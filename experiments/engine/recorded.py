@@ -2,7 +2,7 @@
 
 A run does all that `fedchain run` does: charges, the engine in float64, signatures, encryption, gate, store, journal,
 seal, receipts, the evaluation of each round, and MLflow beside it. A round's recording is what it takes beside the
-engine and the evaluation. The bound is sha256, write and fsync of the same update bytes, one file each.
+engine and the evaluation. The bound is sha256, write and fsync of the same update bytes: one file for each site's.
 """
 
 from __future__ import annotations
@@ -29,15 +29,17 @@ from rich.table import Table
 from torch import nn
 
 from clients.app import make_client_app
-from experiments.engine.recorded_line import Line
+from experiments.engine.recorded_line import POPULATION, Line
 from experiments.engine.workloads import MODELS, WORKLOADS, Workload, named
 from fedchain.adapters.datasets.own import make_partition, sandbox
+from fedchain.adapters.datasets.partition import Partition
+from fedchain.adapters.datasets.population import Roll, make_population
+from fedchain.adapters.training.engine.cohort import CohortEngine
 from fedchain.cli.compose import compose
 from fedchain.core.tensors import FloatTensors
 from fedchain.ports.training import LocalRound
 from fedchain.ports.watcher import Evaluated, Event, RoundEnded, RoundOpened, RunEnded
 from fedchain.wiring.bench import Bench
-from fedchain.wiring.joint_training import JointTraining
 from fedchain.wiring.simulation import prepared
 from server.app import make_server_app
 
@@ -91,31 +93,64 @@ class Watch:
     @contextmanager
     def timing(self) -> Iterator[None]:
         """Time what the engine does."""
-        train = JointTraining.train
+        train = CohortEngine.train
 
-        def timed(joint: JointTraining, base: FloatTensors, rounds: Mapping[str, LocalRound]) -> None:
+        def timed(
+            engine: CohortEngine, base: FloatTensors, rounds: Mapping[str, LocalRound]
+        ) -> Mapping[str, FloatTensors]:
             start = time.perf_counter()
-            train(joint, base, rounds)
+            updates = train(engine, base, rounds)
             self.trained.append(time.perf_counter() - start)
+            return updates
 
-        JointTraining.train = timed  # type: ignore[assignment,method-assign]  # a benchmark looks inside
+        CohortEngine.train = timed  # type: ignore[assignment,method-assign]  # a benchmark looks inside
         try:
             yield
         finally:
-            JointTraining.train = train  # type: ignore[method-assign]  # as it was
+            CohortEngine.train = train  # type: ignore[method-assign]  # as it was
 
 
-def measure(workload: Workload, overrides: list[str], profile: cProfile.Profile | None, rounds: int) -> Line:
-    """Run a workload with everything on, in a home that is removed afterwards."""
+def homes_of(workload: Workload) -> tuple[Partition, ...]:
+    """Return a site for each client of a round."""
     sized = replace(workload, registered=workload.cohort, rows=workload.rows * 5 // 4)  # a fifth is held out
     policy = sandbox("bench", "made up")
-    parts = tuple(
+    return tuple(
         make_partition(f"c{number:03}", x.numpy(), y.numpy(), policy) for number, (x, y) in enumerate(sized.data())
     )
+
+
+def population_of(workload: Workload) -> tuple[Partition, ...]:
+    """Return one site that answers for all registered clients."""
+    data = [(x.numpy(), y.numpy()) for x, y in workload.data()]
+    held = replace(workload, registered=1, rows=workload.cohort * workload.rows // 4).data()[0]
+    roll = Roll(workload.registered, workload.rows, workload.cohort)
+    policy, test = sandbox("bench", "made up"), (held[0].numpy(), held[1].numpy())
+    return (make_population("clients", data.__getitem__, policy, roll, test=test),)
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a workload is run: a home for each client, or one site with a population; what else is configured."""
+
+    is_population: bool = False
+    overrides: tuple[str, ...] = ()
+    rounds: int = 4
+
+
+def measure(workload: Workload, manner: Manner, profile: cProfile.Profile | None = None) -> Line:
+    """Run a workload with everything on, in a home that is removed afterwards."""
+    parts = population_of(workload) if manner.is_population else homes_of(workload)
     target = f"experiments.engine.recorded:{workload.model}"
     own = [f"model.target='{target}'", "model.name=custom", "model.task=multiclass", f"data.target='{DATA}'"]
-    training = ["data.name=custom", "privacy=off", "strategy.epochs=1", "strategy.batch_size=32"]
-    config = compose([*own, *training, "strategy.learning_rate=0.1", "rewards=off", f"rounds={rounds}", *overrides])
+    training = [
+        "data.name=custom",
+        "privacy=off",
+        "rewards=off",
+        f"rounds={manner.rounds}",
+        "strategy.epochs=1",
+        "strategy.batch_size=32",
+    ]
+    config = compose([*own, *training, "strategy.learning_rate=0.1", "strategy.min_clients=1", *manner.overrides])
     watch, begun = Watch(profile), time.perf_counter()
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as folder, watch.timing():
         brought = Bench(parts, {target: MAKERS[workload.model]}, {})
@@ -123,11 +158,14 @@ def measure(workload: Workload, overrides: list[str], profile: cProfile.Profile 
             start = time.perf_counter() - begun
             with simulation.grid(make_client_app(simulation.site_of)) as grid:
                 make_server_app(simulation.drive, simulation.clock)(grid, simulation.context())
-        bound = bare(Path(folder), workload.cohort, 4 * sum(each.numel() for each in workload.module().parameters()))
+        size = 4 * sum(each.numel() for each in workload.module().parameters())
+        files = 1 if manner.is_population else workload.cohort
+        bound = bare(Path(folder), files, size * workload.cohort // files)
     whole = statistics.median(after - before for before, after in itertools.pairwise(watch.opened[1:]))
     engine, evaluation = statistics.median(watch.trained[1:]), statistics.median(watch.evaluated[1:])
     drain = watch.ended - watch.opened[-1] - whole
-    return Line(workload.name, start, whole, engine, evaluation, drain, bound)
+    name = f"{workload.name}, {POPULATION}" if manner.is_population else workload.name
+    return Line(name, start, whole, engine, evaluation, drain, bound)
 
 
 def bare(folder: Path, files: int, size: int) -> float:
@@ -153,11 +191,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=4, help="rounds, the first and the last not counted (default 4)")
     parser.add_argument("--profile", action="store_true", help="print where the time goes; figures are then too high")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of the table")
+    parser.add_argument("--population", action="store_true", help="one site that answers for all registered clients")
     parser.add_argument("--set", action="append", default=[], help="an override of the configuration, key=value")
     arguments = parser.parse_args()
     profile = cProfile.Profile() if arguments.profile else None
     workloads = [named(name).made_quick() if arguments.quick else named(name) for name in arguments.workloads]
-    lines = [measure(workload, arguments.set, profile, arguments.rounds) for workload in workloads]
+    manner = Manner(arguments.population, tuple(arguments.set), arguments.rounds)
+    lines = [measure(workload, manner, profile) for workload in workloads]
     if arguments.json:
         sys.stdout.write("\n" + json.dumps([asdict(line) for line in lines]) + "\n")
     else:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+POPULATION: Final = "one population"
+"""What stands behind the name of a workload whose clients are one site's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,7 +167,9 @@ def _round_cells(each: LineageRound) -> list[str]:
 
 def _contribution_cells(round_: int, part: Contribution) -> list[str]:
     spent = [epsilon_text(part.run_micro_epsilon), epsilon_text(part.micro_epsilon_total)]
-    return [str(round_), short(part.client), short(part.organisation), short(part.dataset), str(part.weight), *spent]
+    many = part.population
+    who = short(part.client) + ("" if many is None else f", {many.drawn:,} of {many.clients:,} clients")
+    return [str(round_), who, short(part.organisation), short(part.dataset), str(part.weight), *spent]
 
 
 def _model(rounds: Sequence[LineageRound]) -> dict[str, str] | None:
@@ -214,6 +216,13 @@ def _contribution(part: Contribution) -> dict[str, object]:
         "organisation": hex_id(part.organisation),
         "dataset": hex_id(part.dataset),
         "weight": part.weight,
+        "population": None
+        if (many := part.population) is None
+        else {
+            "root": hex_id(many.root),
+            "clients": many.clients,
+            "drawn": many.drawn,
+        },
         "epsilon": epsilon_number(part.run_micro_epsilon),
         "epsilon_total": epsilon_number(part.micro_epsilon_total),
     }

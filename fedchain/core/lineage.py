@@ -52,6 +52,15 @@ class Verdict(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Population:
+    """That a client answered for many: so many are registered by the root of its dataset, so many were drawn."""
+
+    root: str
+    clients: int
+    drawn: int
+
+
+@dataclass(frozen=True, slots=True)
 class Contribution:
     """One client's part in one round, as far as it was verified."""
 
@@ -61,6 +70,7 @@ class Contribution:
     weight: int
     micro_epsilon_total: int
     run_micro_epsilon: int
+    population: Population | None = None
 
 
 @dataclass(frozen=True, slots=True)

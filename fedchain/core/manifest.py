@@ -12,9 +12,10 @@ from fedchain.core import document
 from fedchain.core.digest import Digest, tagged
 from fedchain.core.optimiser import ServerOptimiser
 from fedchain.core.own_rule import OwnStrategy
+from fedchain.core.population import RosterOpening
 from fedchain.core.task import LocalTraining, UpdateHeader
 
-RUN_FORMAT: Final = "fedchain/run/3"
+RUN_FORMAT: Final = "fedchain/run/4"
 ROUND_FORMAT: Final = "fedchain/round/2"
 CID_PROFILE: Final = "unixfs-v1-2025"
 
@@ -29,13 +30,22 @@ class ArtifactRef:
 
 @dataclass(frozen=True, slots=True)
 class CohortMember:
-    """A client that is invited: its device key, its organisation, its dataset and the policy that covers it."""
+    """A client that is invited: its device key, its organisation, its dataset and the policy that covers it.
+
+    `roster` opens the dataset of a site that answers for a population.
+    """
 
     client: bytes
     organisation: bytes
     dataset: bytes
     policy: ArtifactRef
     nominal_size: int
+    roster: RosterOpening | None = None
+
+    @property
+    def trained_rows(self) -> int:
+        """The rows that batches are counted by: of a population those of its smallest client."""
+        return self.nominal_size if self.roster is None else self.roster.roster.least_rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ class Reason(enum.IntEnum):
     CANNOT_BE_OPENED = 34
     NOT_ENCRYPTED = 35
     OTHER_CONTROL = 36
+    OTHER_CLIENTS = 37
 
     @property
     def words(self) -> str:
@@ -91,4 +92,5 @@ _WORDS = {
     Reason.CANNOT_BE_OPENED: "payload that the keys beside it do not open",
     Reason.NOT_ENCRYPTED: "payload in plain where the run asks for encryption",
     Reason.OTHER_CONTROL: "trained with another control of the server",
+    Reason.OTHER_CLIENTS: "clients of a population that the round does not draw, or that its roster does not have",
 }

@@ -8,14 +8,15 @@ from typing import Protocol
 
 from fedchain.core.privacy import Release
 from fedchain.core.task import LocalTraining
-from fedchain.core.tensors import FloatTensors
+from fedchain.core.tensors import FloatTensors, IntTensors
 
 
 @dataclass(frozen=True, slots=True)
 class LocalRound:
     """One site's part in one round. `release.noise_multiplier_e6` = 0: train without privacy.
 
-    `correction` by tensor name is added to every gradient, after clipping and noise; None: nothing is.
+    `correction` by tensor name is added to every gradient, after clipping and noise; None: nothing is. `clients` are
+    those of a population who train, None where a site trains on its own rows.
     """
 
     training: LocalTraining
@@ -23,13 +24,14 @@ class LocalRound:
     round: int
     nominal_size: int
     correction: FloatTensors | None = field(default=None, compare=False)
+    clients: tuple[int, ...] | None = None
 
 
 class Trainer(Protocol):
     """A site's rows behind one function."""
 
     def train(self, base: FloatTensors, local: LocalRound) -> FloatTensors:
-        """Return the update (trained minus base), float64 by tensor name.
+        """Return the update (trained minus base), float64 by tensor name; of a population one a client, stacked.
 
         With privacy: DP-SGD with Poisson sampling, clipping and noise from a cryptographic stream keyed anew by the
         operating system on each call; the noisy sum is divided by the public nominal batch. Without: shuffled batches
@@ -38,6 +40,14 @@ class Trainer(Protocol):
         Raises:
             InputError: if the model cannot be built or does not match `base`.
         """
+        ...
+
+
+class Members(Protocol):
+    """Where the clients of a population stand in the roster that its policy names."""
+
+    def openings(self, clients: Sequence[int]) -> IntTensors:
+        """Return the tensors that say who these clients are; see `fedchain.core.population`."""
         ...
 
 

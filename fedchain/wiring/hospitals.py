@@ -21,6 +21,7 @@ from fedchain.adapters.training.evaluation import measures, scorer
 from fedchain.adapters.training.modules import NO_MAKERS, Makers
 from fedchain.core.digest import commitment
 from fedchain.core.fixedpoint import FixedPoint
+from fedchain.core.population import RosterOpening
 from fedchain.core.task import LocalTraining
 from fedchain.core.tensors import decode
 from fedchain.ports.ledger import LedgerIdentity
@@ -29,7 +30,7 @@ from fedchain.ports.training import Trainer
 from fedchain.wiring.organisations import organisation_of
 from fedchain.workflow.enrolment import Applicant
 from fedchain.workflow.planning import Donation
-from fedchain.workflow.site import Site, SiteDataset
+from fedchain.workflow.site import Site, SiteDataset, SitePopulation
 
 RANKING = frozenset({"auroc", "auprc"})
 MIN_OF_A_CLASS = 5
@@ -51,6 +52,13 @@ def dataset_of(partition: Partition, state: SiteDatabase) -> bytes:
     return commitment("dataset-commit", state.salt(partition.card.name), partition.card.digest())
 
 
+def _opening_of(partition: Partition, state: SiteDatabase) -> RosterOpening | None:
+    if partition.population is None:
+        return None
+    name = partition.card.name
+    return RosterOpening(name, state.salt(name), partition.population.roster)
+
+
 @dataclass(frozen=True, slots=True)
 class Admission:
     """What every site of a home meets: the ledger, the aggregator, and who trains on its partition."""
@@ -68,7 +76,7 @@ def admit(partition: Partition, to: Admission, payloads: PayloadWriter) -> Hospi
     admin = make_signer(home.keys, "site", partition.name, entropy)
     device = make_device(home.keys, partition.name, entropy)
     state = SiteDatabase(home.site(partition.name) / "site.sqlite")
-    dataset = dataset_of(partition, state)
+    dataset, population = dataset_of(partition, state), partition.population
     applicant = Applicant(
         name=partition.name,
         organisation=organisation_of(home, partition.name, admin.address),
@@ -77,13 +85,20 @@ def admit(partition: Partition, to: Admission, payloads: PayloadWriter) -> Hospi
         dataset=dataset,
         nominal_size=partition.card.nominal_size,
         policy=partition.policy,
+        roster=_opening_of(partition, state),
     )
     site = Site(
         name=partition.name,
         domain=identity.rounds,
         federation=identity.federation,
         aggregator=to.aggregator,
-        dataset=SiteDataset(dataset, partition.policy, partition.card.nominal_size, to.trainer_of(partition)),
+        dataset=SiteDataset(
+            dataset,
+            partition.policy,
+            partition.card.nominal_size,
+            to.trainer_of(partition),
+            None if population is None else SitePopulation(population.roster, population.tree),
+        ),
         device=device,
         state=state,
         accountant=PrvAccountant(),

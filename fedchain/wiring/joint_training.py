@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -20,9 +20,10 @@ from fedchain.adapters.datasets.partition import Partition
 from fedchain.adapters.targets import is_importable
 from fedchain.adapters.training.device import CPU
 from fedchain.adapters.training.engine.cohort import CohortEngine, products_of
+from fedchain.adapters.training.population import PopulationTrainer
 from fedchain.adapters.training.trainer import TorchTrainer
 from fedchain.config import ExperimentConfig
-from fedchain.core.errors import FedchainError
+from fedchain.core.errors import FedchainError, InputError
 from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.task import LocalTraining, RoundProof, SignedPromise, Task
 from fedchain.core.tensors import FloatTensors, decode
@@ -77,17 +78,20 @@ class JointTrainer:
 
 @dataclass(frozen=True, slots=True)
 class JointCohort:
-    """A cohort of which site i is node i + 1: before they are asked, all are charged and then trained together."""
+    """A cohort of which site i is node i + 1: before they are asked, all are charged and then trained together.
+
+    A site that is None trains by itself.
+    """
 
     cohort: Cohort
-    sites: Sequence[Site]
+    sites: Sequence[Site | None]
     joint: JointTraining
 
     def train(
         self, task: Task, model: bytes, answered: frozenset[int], control: bytes = b""
     ) -> Iterator[Sequence[Reply]]:
         """See `Cohort.train`."""
-        asked = [site for node, site in enumerate(self.sites, start=1) if node not in answered]
+        asked = [site for node, site in enumerate(self.sites, start=1) if site is not None and node not in answered]
         with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
             prepared = list(pool.map(lambda site: _prepared(site, task, model), asked))
         rounds = {site.name: local for site, local in zip(asked, prepared, strict=True) if local is not None}
@@ -116,15 +120,20 @@ class Training:
     device: str
     joint: JointTraining | None
     why: str = ""
+    populations: Mapping[str, PopulationTrainer] = field(default_factory=dict[str, PopulationTrainer])
 
     def trainer_of(self, partition: Partition) -> Trainer:
         """Return a site's trainer."""
+        if partition.population is not None:
+            return self.populations[partition.name]
         own = TorchTrainer(partition, makers=self.bench.makers, device=self.device)
         return own if self.joint is None else JointTrainer(partition.name, self.joint, own)
 
     def cohort_of(self, cohort: Cohort, sites: Sequence[Site]) -> Cohort:
         """Return the cohort that trains its sites so; site i is node i + 1."""
-        return cohort if self.joint is None else JointCohort(cohort, sites, self.joint)
+        if self.joint is None:
+            return cohort
+        return JointCohort(cohort, [None if each.name in self.populations else each for each in sites], self.joint)
 
 
 @contextmanager
@@ -134,18 +143,38 @@ def opened_training(config: ExperimentConfig, bench: Bench, training: LocalTrain
     Raises:
         InputError: if the model cannot be made, or does not fit the rows or their labels.
     """
-    chosen = config.simulation
-    if chosen.engine == "sites" or config.device != CPU:  # the engine works on the CPU
-        yield Training(bench, config.device, None)
-        return
-    partitions = {each.name: each for each in bench.partitions}
-    workers = 1 if not _loads(bench, training) else chosen.workers or _workers_worth(bench, training)
-    engine = CohortEngine(partitions, workers, makers=bench.makers)
-    why = engine.refusal(training)
-    try:
-        yield Training(bench, CPU, None if why else JointTraining(engine), why)
-    finally:
-        engine.close()
+    with ExitStack() as stack:
+        populations = _populations(stack, config, bench, training)
+        alone = {each.name: each for each in bench.partitions if each.population is None}
+        if config.simulation.engine == "sites" or config.device != CPU or not alone:  # the engine works on the CPU
+            yield Training(bench, config.device, None, populations=populations)
+            return
+        engine = CohortEngine(alone, _workers(config, bench, training, tuple(alone.values())), makers=bench.makers)
+        stack.callback(engine.close)
+        why = engine.refusal(training)
+        yield Training(bench, CPU, None if why else JointTraining(engine), why, populations)
+
+
+def _populations(
+    stack: ExitStack, config: ExperimentConfig, bench: Bench, training: LocalTraining
+) -> dict[str, PopulationTrainer]:
+    """Return the trainers of the populations; `stack` ends their workers."""
+    found: dict[str, PopulationTrainer] = {}
+    for each in bench.partitions:
+        if each.population is not None:
+            trainer = PopulationTrainer(each, _workers(config, bench, training, (each,)), bench.makers)
+            stack.callback(trainer.close)
+            why = trainer.refusal(training)
+            if why:
+                raise InputError(f"the clients of {each.name} are trained together by the engine", got=why)
+            found[each.name] = trainer
+    return found
+
+
+def _workers(config: ExperimentConfig, bench: Bench, training: LocalTraining, trained: Sequence[Partition]) -> int:
+    if not _loads(bench, training):
+        return 1
+    return config.simulation.workers or _workers_worth(bench, training, trained)
 
 
 def _prepared(site: Site, task: Task, model: bytes) -> LocalRound | None:
@@ -155,12 +184,18 @@ def _prepared(site: Site, task: Task, model: bytes) -> LocalRound | None:
         return None
 
 
-def _workers_worth(bench: Bench, training: LocalTraining) -> int:
-    rows = sum(len(each.train_y) for each in bench.partitions)
-    taken = training.updates * training.batch_size * len(bench.partitions) or training.epochs * rows
-    is_worth = products_of(training, bench.partitions[0], bench.makers) * taken * training.rounds >= WORTH_A_POOL
+def _workers_worth(bench: Bench, training: LocalTraining, trained: Sequence[Partition]) -> int:
+    clients = sum(_clients_of(each) for each in trained)
+    rows = sum(len(each.train_y) * _clients_of(each) for each in trained)
+    taken = training.updates * training.batch_size * clients or training.epochs * rows
+    is_worth = products_of(training, trained[0], bench.makers) * taken * training.rounds >= WORTH_A_POOL
     # Torch has as many threads as there are processors, or the share that a job of a sweep was given.
-    return min(torch.get_num_threads(), len(bench.partitions)) if is_worth else 1
+    return min(torch.get_num_threads(), clients) if is_worth else 1
+
+
+def _clients_of(partition: Partition) -> int:
+    """Return how many clients of a partition a round trains; their rows are about as many as those it shows."""
+    return 1 if partition.population is None else partition.population.roster.drawn
 
 
 def _loads(bench: Bench, training: LocalTraining) -> bool:

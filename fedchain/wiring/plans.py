@@ -48,8 +48,8 @@ def plan(config: ExperimentConfig, home: Path) -> PlanSummary:
 
 
 def _forecast(training: LocalTraining, partition: Partition, home: Home) -> PrivacySummary:
-    policy, size = partition.policy, partition.card.nominal_size
-    price = forecast(training, size, policy, _earlier(partition, home), PrvAccountant())
+    policy = partition.policy
+    price = forecast(training, partition.trained_rows, policy, _earlier(partition, home), PrvAccountant())
     return PrivacySummary(
         client=partition.name,
         micro_epsilon=price.run_micro_epsilon,
@@ -78,7 +78,7 @@ def check_grants(training: LocalTraining, hospitals: Sequence[Hospital]) -> None
     """Refuse a run that some site's grant would stop half-way, before anything is spent."""
     for each in hospitals:
         earlier = [charge.release for charge in each.site.state.charges(each.applicant.dataset)]
-        price = forecast(training, each.applicant.nominal_size, each.applicant.policy, earlier, each.site.accountant)
+        price = forecast(training, each.partition.trained_rows, each.applicant.policy, earlier, each.site.accountant)
         check_grant(
             each.partition.name, each.partition.policy, run=price.run_micro_epsilon, total=price.total_micro_epsilon
         )

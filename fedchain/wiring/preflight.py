@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fedchain.adapters.datasets.partition import Partition
-from fedchain.adapters.training.device import check_device
+from fedchain.adapters.training.device import CPU, check_device
 from fedchain.adapters.training.evaluation import measures, predict
 from fedchain.adapters.training.trainer import OFF
 from fedchain.config import ExperimentConfig, decimal_text
@@ -27,6 +27,7 @@ def check(config: ExperimentConfig, bench: Bench) -> None:
     training = bench.training(config)
     for each in bench.partitions:
         _check_delta(training, each)
+        _check_population(config, each)
     goal, is_watched = goal_of(config), config.checkpoint.metric is not None or config.early_stopping.patience > 0
     if config.model.initial is None and not is_watched:
         return
@@ -42,6 +43,19 @@ def check(config: ExperimentConfig, bench: Bench) -> None:
             got=f"{len(labels)} test rows, which define {', '.join(sorted(set(defined) - {'rows'})) or 'none'}",
             remedy="choose another checkpoint.metric, or early_stopping.patience=0 and checkpoint.metric=null",
         )  # fmt: skip
+
+
+def _check_population(config: ExperimentConfig, partition: Partition) -> None:
+    if partition.population is None:
+        return
+    for name, is_other, wanted in (
+        ("simulation.engine", config.simulation.engine == "sites", "auto"),
+        ("simulation.backend", config.simulation.backend != "local", "local"),
+        ("device", config.device != CPU, CPU),
+        ("strategy.name", config.strategy.name == "scaffold", "one without a control for each client"),
+    ):
+        if is_other:
+            raise InputError(f"{name} of a run with the population {partition.name}", expected=wanted, got="another")
 
 
 def _check_delta(training: LocalTraining, partition: Partition) -> None:

@@ -309,6 +309,13 @@ def _new_run(wanted: Wanted, home: Home, new: NewSimulation, floor: _Floor) -> b
 def _notices(config: ExperimentConfig, trained_by: Training) -> Iterator[str]:
     if trained_by.why:
         yield f"each site trains by itself, since the engine does not take the model: {trained_by.why}"
+    for each in trained_by.bench.partitions:
+        if each.population is not None:
+            roster = each.population.roster
+            yield (
+                f"{each.name} is a population, simulated: {roster.clients:,} clients registered by one root, "
+                f"{roster.drawn:,} drawn a round; they have no keys, the site signs for them"
+            )
     if config.debug.mode == "on":
         yield TRY_OUT
 

@@ -153,7 +153,7 @@ def _account(partition: Partition, home: Home) -> _Account:
 def _demand(config: ExperimentConfig, bench: Bench, account: _Account, run: bytes) -> Demand:
     """Return what a job asks for, without what its run has been charged already."""
     policy: DataPolicy = account.partition.policy
-    whole = forecast(bench.training(config), account.partition.card.nominal_size, policy, (), PrvAccountant())
+    whole = forecast(bench.training(config), account.partition.trained_rows, policy, (), PrvAccountant())
     done = sum(each.release.steps for each in account.charges if run and each.key.run == run)
     left = max(0, whole.release.steps - done)
     release = Release(whole.release.noise_multiplier_e6, whole.release.batches_per_epoch, left)

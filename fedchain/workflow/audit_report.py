@@ -13,6 +13,10 @@ STATEMENTS: dict[str, tuple[ClaimLevel, str]] = {
         ClaimLevel.REDERIVED,
         "states of the server (moments, controls) recomputed from the stored updates, bit for bit",
     ),
+    "population": (
+        ClaimLevel.REDERIVED,
+        "clients of populations: drawn by their run's public seed, in the registered roster, their mean recomputed",
+    ),
     "payload": (ClaimLevel.REDERIVED, "payloads that hash to their identifier and open their signed commitment"),
     "privacy": (ClaimLevel.REDERIVED, "privacy totals recomputed from the signed parameters and within the grants"),
     "unopened model": (
@@ -71,6 +75,11 @@ SELF_REPORTED = (
 )
 
 
+POPULATION = Claim(
+    "clients", ClaimLevel.SELF_REPORTED, "that a population's clients are separate: none has a key, its site signs", 0
+)
+
+
 class Fault(Exception):  # noqa: N818 - not an error of the program: the record contradicts itself
     """One check of a link failed; becomes a finding."""
 
@@ -121,7 +130,7 @@ class Report:
             for name, (level, statement) in STATEMENTS.items()
             if self.counts.get(name)
         )
-        return held + SELF_REPORTED
+        return held + SELF_REPORTED + ((POPULATION,) if self.counts.get("population") else ())
 
 
 def _text(value: object) -> str:

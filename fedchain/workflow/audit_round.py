@@ -30,10 +30,10 @@ from fedchain.core.manifest import (
 from fedchain.core.messages import ClientUpdate
 from fedchain.core.optimiser import state_digest
 from fedchain.core.policy import DataPolicy
+from fedchain.core.population import PREFIX
 from fedchain.core.record import LinkKind
 from fedchain.core.registry import RegistryState
 from fedchain.core.rejection import Reason
-from fedchain.core.tensor_check import check_tensors
 from fedchain.core.tensors import IntTensors, TensorSchema, decode, model_digest
 from fedchain.ports.ledger import LedgerIdentity
 from fedchain.ports.store import ArtifactStore
@@ -41,7 +41,15 @@ from fedchain.workflow.audit_chain import ChainedLink
 from fedchain.workflow.audit_config import plan_difference, read_config
 from fedchain.workflow.audit_erasures import Deletions
 from fedchain.workflow.audit_report import Fault, Report, same
-from fedchain.workflow.gate import NOBODY, privacy_refusal, schema_of, signer_of, squared_norm_bound, weight_refusal
+from fedchain.workflow.gate import (
+    NOBODY,
+    admissible,
+    privacy_refusal,
+    schema_of,
+    signer_of,
+    squared_norm_bound,
+    weight_refusal,
+)
 from fedchain.workflow.model_series import ModelSeries
 from fedchain.workflow.outcome import rejected_tree, updates_tree
 from fedchain.workflow.stepping import Rules, Summed, is_corrected, next_model, no_rules
@@ -175,7 +183,10 @@ class RoundAuditor:
         # Before anything is allocated by what the manifest declares.
         if TensorSchema.of(decode(self._model(run.initial_model))) != schema_of(run):
             raise Fault("configuration", "the tensors of the initial model", "others")
+        same("configuration", False, any(each.name.startswith(PREFIX) for each in run.tensors))
         for member in run.cohort:
+            if member.roster is not None:
+                same("configuration", member.dataset, member.roster.dataset(member.nominal_size))
             policy = self._document(DataPolicy, member.policy.cid, "configuration")
             same("configuration", member.policy.digest, policy.digest())
             self._policies[member.policy.cid] = policy
@@ -203,7 +214,7 @@ class RoundAuditor:
         policy = self._consent(registry, manifest, member, header.message)
         for reason in (
             weight_refusal(header.message.weight, member),
-            privacy_refusal(header, run.training, member.nominal_size, policy),
+            privacy_refusal(header, run.training, member.trained_rows, policy),
         ):
             if reason is not None:
                 claim = "update" if reason in (Reason.ZERO_WEIGHT, Reason.OTHER_WEIGHT) else "privacy"
@@ -245,12 +256,16 @@ class RoundAuditor:
         except FormatError as error:
             raise Fault("payload", "an envelope", error) from error
         same("payload", update.header.message.update_commit, envelope.commitment())
-        tensors = check_tensors(envelope, schema_of(run), FixedPoint(run.fraction_bits, run.width))
+        message = update.header.message
+        tensors = admissible(envelope, run, message)
         if isinstance(tensors, Reason):
             raise Fault("payload", "an admissible update", tensors.words)
         if squared_norm(tensors) > squared_norm_bound(run):
             raise Fault("payload", "a norm within the bound", Reason.NORM_ABOVE_BOUND.words)
         self.report.holds("payload")
+        for each in run.cohort:
+            if each.dataset == message.dataset and each.roster is not None:
+                self.report.holds("population", each.roster.roster.drawn)
         return tensors
 
     def _rejections(self, manifest: RoundManifest) -> None:

@@ -13,6 +13,7 @@ from fedchain.core.eip712 import signing_digest
 from fedchain.core.errors import InputError
 from fedchain.core.messages import ConsentGrant, KeyPossession, RegisterDataset, RegisterDevice
 from fedchain.core.policy import DataPolicy
+from fedchain.core.population import RosterOpening
 from fedchain.core.registry import Dataset, RegistryState
 from fedchain.ports.ledger import Ledger, LedgerIdentity, Registry
 from fedchain.ports.signer import Signer
@@ -25,7 +26,10 @@ YEAR_S: Final = 365 * 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class Applicant:
-    """A site with the keys and the dataset that it wants to take part with. `dataset` is the salted commitment."""
+    """A site with the keys and the dataset that it wants to take part with. `dataset` is the salted commitment.
+
+    `roster` opens it where it is a population's.
+    """
 
     name: str
     organisation: bytes
@@ -34,6 +38,7 @@ class Applicant:
     dataset: bytes
     nominal_size: int
     policy: DataPolicy
+    roster: RosterOpening | None = None
 
     @property
     def device(self) -> bytes:

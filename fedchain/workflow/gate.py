@@ -22,6 +22,7 @@ from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.manifest import CohortMember, RunManifest
 from fedchain.core.messages import UNBOUNDED, ClientUpdate, ConsentGrant
 from fedchain.core.policy import DataPolicy, GrantKind
+from fedchain.core.population import checked, schema_with
 from fedchain.core.privacy import (
     MICRO,
     NO_MECHANISM,
@@ -95,7 +96,7 @@ class Gate:
         reason = self._statement_refusal(header, signer, admitted)
         if reason is not None:
             return Refusal(reason, signer)
-        outcome = self._open(header.message, reply)
+        outcome = self._opened(header.message, reply)
         if isinstance(outcome, Reason):
             return Refusal(outcome, signer)
         reason = weight_refusal(header.message.weight, self._member(signer)) or self._norm_refusal(outcome)
@@ -158,12 +159,12 @@ class Gate:
         policy = self.policies.get(header.message.policy)
         if member is None or policy is None:
             return Reason.NO_CONSENT
-        reason = privacy_refusal(header, self.task.training, member.nominal_size, policy)
+        reason = privacy_refusal(header, self.task.training, member.trained_rows, policy)
         if reason is None and self.spending.is_understated(header, policy.delta_e12):
             return Reason.PRIVACY_MISSTATED
         return reason
 
-    def _open(self, message: ClientUpdate, reply: Reply) -> IntTensors | Reason:
+    def _opened(self, message: ClientUpdate, reply: Reply) -> IntTensors | Reason:
         if cid_of(reply.payload).digest != message.payload_cid:
             return Reason.PAYLOAD_MISMATCH
         if self.manifest.payload_encryption != NO_ENCRYPTION and not is_encrypted(reply.payload):
@@ -178,8 +179,7 @@ class Gate:
             return Reason.PAYLOAD_MISMATCH
         if envelope.commitment() != message.update_commit:
             return Reason.PAYLOAD_MISMATCH
-        encoding = FixedPoint(self.task.fraction_bits, self.task.width)
-        return check_tensors(envelope, schema_of(self.manifest), encoding)
+        return admissible(envelope, self.manifest, message)
 
     def _norm_refusal(self, tensors: IntTensors) -> Reason | None:
         if squared_norm(tensors) > squared_norm_bound(self.manifest):
@@ -211,6 +211,16 @@ def schema_of(manifest: RunManifest) -> TensorSchema:
     )
 
 
+def admissible(envelope: Envelope, manifest: RunManifest, message: ClientUpdate) -> IntTensors | Reason:
+    """Return what enters the model of an update, of a population its clients' mean, or why it is refused."""
+    schema, encoding = schema_of(manifest), FixedPoint(manifest.fraction_bits, manifest.width)
+    opening = next((each.roster for each in manifest.cohort if each.dataset == message.dataset), None)
+    if opening is None:
+        return check_tensors(envelope, schema, encoding)
+    found = check_tensors(envelope, schema_with(schema, opening.roster), encoding)
+    return found if isinstance(found, Reason) else checked(found, opening.roster, message.run, message.round)
+
+
 def squared_norm_bound(manifest: RunManifest) -> int:
     """Return the bound of the squared norm in fixed point: floor((bound * 2^F)^2), exactly."""
     return (manifest.max_update_norm_e6**2 << (2 * manifest.fraction_bits)) // MICRO**2
@@ -236,11 +246,11 @@ def weight_refusal(weight: int, member: CohortMember | None) -> Reason | None:
 
 
 def privacy_refusal(
-    header: UpdateHeader, training: LocalTraining, nominal_size: int, policy: DataPolicy
+    header: UpdateHeader, training: LocalTraining, trained_rows: int, policy: DataPolicy
 ) -> Reason | None:
     """Return why signed privacy parameters contradict the run's plan, the policy or themselves, or None."""
     dp, message = header.dp, header.message
-    if dp.digest() != message.dp_params or not _follows_plan(dp, training, nominal_size, policy):
+    if dp.digest() != message.dp_params or not _follows_plan(dp, training, trained_rows, policy):
         return Reason.PRIVACY_MISSTATED
     if dp.run_micro_epsilon > message.micro_epsilon_total:
         return Reason.PRIVACY_MISSTATED
@@ -250,8 +260,8 @@ def privacy_refusal(
     return Reason.GRANT_EXCEEDED if spent > policy.micro_epsilon_grant else None
 
 
-def _follows_plan(dp: DpParams, training: LocalTraining, nominal_size: int, policy: DataPolicy) -> bool:
-    batches = batches_per_epoch(nominal_size, training.batch_size)
+def _follows_plan(dp: DpParams, training: LocalTraining, trained_rows: int, policy: DataPolicy) -> bool:
+    batches = batches_per_epoch(trained_rows, training.batch_size)
     if (dp.batches_per_epoch, dp.steps) != (batches, training.steps(batches)) or dp.unit != policy.unit:
         return False
     if dp.adjacency != ADJACENCY or not (_is_name(dp.accountant) and _is_name(dp.noise_source)):

@@ -28,6 +28,7 @@ from fedchain.core.manifest import (
     TensorShape,
 )
 from fedchain.core.policy import DataPolicy
+from fedchain.core.population import PREFIX
 from fedchain.core.privacy import MICRO, Release, batches_per_epoch, merged, micro_epsilon
 from fedchain.core.scoring import STATISTIC, ValidationSet, validation_digest, value
 from fedchain.core.task import LocalTraining
@@ -122,6 +123,9 @@ def write_plan(new: NewRun, store: ArtifactStore) -> Planned:
     encoding = FixedPoint()
     model = encode(encoding.quantise(new.initial))
     schema = TensorSchema.of(new.initial)
+    taken = next((name for name in schema.names if name.startswith(PREFIX)), None)
+    if taken is not None:
+        raise InputError("name of a tensor", expected=f"none that begins with {PREFIX}", got=taken)
     config = new.config
     canonical = config.canonical()
     manifest = RunManifest(
@@ -212,7 +216,10 @@ def read_plan(store: ArtifactStore, manifest_cid: str, round_timeout_s: int) -> 
 
 def _member(applicant: Applicant, store: ArtifactStore) -> CohortMember:
     policy = ArtifactRef(store.put(document.to_bytes(applicant.policy)).text, applicant.policy.digest())
-    return CohortMember(applicant.device, applicant.organisation, applicant.dataset, policy, applicant.nominal_size)
+    return CohortMember(
+        applicant.device, applicant.organisation, applicant.dataset, policy, applicant.nominal_size,
+        applicant.roster,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,13 +234,13 @@ class Forecast:
 
 def forecast(
     training: LocalTraining,
-    nominal_size: int,
+    trained_rows: int,
     policy: DataPolicy,
     earlier: Sequence[Release],
     accountant: Accountant,
 ) -> Forecast:
-    """Price a whole run for one dataset, after its earlier releases."""
-    batches = batches_per_epoch(nominal_size, training.batch_size)
+    """Price a whole run for one dataset, after its earlier releases; batches are counted by `trained_rows`."""
+    batches = batches_per_epoch(trained_rows, training.batch_size)
     steps = training.steps(batches) * training.rounds
     delta = policy.delta_e12 / 1e12
     noise = 0

@@ -17,6 +17,7 @@ from fedchain.core.envelope import Envelope, update_digest
 from fedchain.core.errors import IntegrityError
 from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.manifest import RewardTerms, RunManifest
+from fedchain.core.population import one_update
 from fedchain.core.record import LinkKind
 from fedchain.core.rewards import RewardHistory, RoundRewards, Share, pays
 from fedchain.core.scoring import STATISTIC, ValidationSet, validation_digest, value
@@ -195,7 +196,7 @@ class _Scorer:
         return Envelope.from_bytes(self.store.get(Cid.parse(payload_cid))).update
 
     def _tensors(self, payload_cid: str) -> IntTensors:
-        return decode(self._update(payload_cid))
+        return one_update(decode(self._update(payload_cid)))
 
 
 @dataclass(frozen=True, slots=True)

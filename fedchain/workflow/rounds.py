@@ -22,6 +22,7 @@ from fedchain.core.manifest import ROUND_FORMAT, AcceptedUpdate, ArtifactRef, Re
 from fedchain.core.messages import InclusionPromise
 from fedchain.core.optimiser import state_digest
 from fedchain.core.policy import DataPolicy
+from fedchain.core.population import one_update
 from fedchain.core.record import LinkKind
 from fedchain.core.registry import RegistryState
 from fedchain.core.rejection import Reason
@@ -205,7 +206,7 @@ class RoundMachine:
         total = ExactSum(schema_of(self._manifest), self._with.run_all)
         for each in accepted:
             envelope = Envelope.from_bytes(self._with.store.get(Cid.parse(each.payload_cid)))
-            total.add(decode(envelope.update), each.header.message.weight)
+            total.add(one_update(decode(envelope.update)), each.header.message.weight)
         return total
 
     # -- receiving --------------------------------------------------------------------------------------------------

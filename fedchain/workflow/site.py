@@ -26,6 +26,7 @@ from fedchain.core.merkle import proves
 from fedchain.core.messages import UNBOUNDED, ClientUpdate, RoundReceipt
 from fedchain.core.optimiser import state_digest
 from fedchain.core.policy import DataPolicy, GrantKind
+from fedchain.core.population import Roster, drawn
 from fedchain.core.privacy import (
     MICRO,
     NO_MECHANISM,
@@ -45,10 +46,18 @@ from fedchain.ports.clock import Clock, Entropy
 from fedchain.ports.payloads import PayloadWriter
 from fedchain.ports.signer import Signer
 from fedchain.ports.site_state import Charge, ChargeKey, Evidence, SiteState
-from fedchain.ports.training import Accountant, LocalRound, Trainer
+from fedchain.ports.training import Accountant, LocalRound, Members, Trainer
 from fedchain.workflow.stepping import is_corrected, steps_of
 
 NOISE_SOURCE: Final = "chacha20 keyed by os.urandom"
+
+
+@dataclass(frozen=True, slots=True)
+class SitePopulation:
+    """The clients that a site answers for: their roster, and where each stands in it."""
+
+    roster: Roster
+    members: Members
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,12 @@ class SiteDataset:
     policy: DataPolicy
     nominal_size: int
     trainer: Trainer
+    population: SitePopulation | None = None
+
+    @property
+    def trained_rows(self) -> int:
+        """The rows that batches are counted by: of a population those of its smallest client."""
+        return self.nominal_size if self.population is None else self.population.roster.least_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +115,7 @@ class Site:
         correction = self._correction(task, base, control)
         charge = self._charge(task, key)
         local = replace(self._local(task, charge.release), correction=correction)
-        update = encoding.quantise(self.dataset.trainer.train(base, local))
+        update = encoding.quantise(self.dataset.trainer.train(base, local)) | self._openings(local)
         own = b""
         if correction is not None:
             own = own_to_bytes(own_after(correction, update, steps_of(task.training), encoding))
@@ -208,7 +223,7 @@ class Site:
 
     def _release(self, task: Task) -> Release:
         training = task.training
-        batches = batches_per_epoch(self.dataset.nominal_size, training.batch_size)
+        batches = batches_per_epoch(self.dataset.trained_rows, training.batch_size)
         steps = training.steps(batches)
         if training.epsilon == "off":
             return Release(0, batches, steps)
@@ -244,7 +259,15 @@ class Site:
         return micro_epsilon(spent.epsilon), spent.accountant
 
     def _local(self, task: Task, release: Release) -> LocalRound:
-        return LocalRound(task.training, release, task.round, self.dataset.nominal_size)
+        population = self.dataset.population
+        clients = None if population is None else drawn(task.run, task.round, population.roster)
+        return LocalRound(task.training, release, task.round, self.dataset.trained_rows, clients=clients)
+
+    def _openings(self, local: LocalRound) -> IntTensors:
+        population = self.dataset.population
+        if population is None or local.clients is None:
+            return {}
+        return population.members.openings(local.clients)
 
     def _sign(self, task: Task, charge: Charge, update: IntTensors) -> SignedUpdate:
         encoding = FixedPoint(task.fraction_bits, task.width)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from fedchain.core.aggregation import RunAll
 from fedchain.core.erasure import SignedDeletion
 from fedchain.core.errors import FormatError, InputError, IntegrityError, LockedArtifactError, MissingArtifactError
-from fedchain.core.lineage import Contribution, DonatedRows, Lineage, LineageRound, Release, Taint, Verdict
+from fedchain.core.lineage import Contribution, DonatedRows, Lineage, LineageRound, Population, Release, Taint, Verdict
+from fedchain.core.population import RosterOpening
 from fedchain.core.record import LinkKind
 from fedchain.core.rejection import Reason
 from fedchain.core.trust import TrustFile
@@ -157,6 +158,12 @@ def _shown(rounds: Sequence[AuditedRound]) -> tuple[LineageRound, ...]:
     )
 
 
+def _population(opening: RosterOpening | None) -> Population | None:
+    if opening is None:
+        return None
+    return Population(opening.roster.root.hex(), opening.roster.clients, opening.roster.drawn)
+
+
 def _round(audited: AuditedRound, taints: tuple[Taint, ...]) -> LineageRound:
     event, manifest, terms = audited.chained.event, audited.manifest, audited.run_manifest.rewards
     return LineageRound(
@@ -176,6 +183,7 @@ def _round(audited: AuditedRound, taints: tuple[Taint, ...]) -> LineageRound:
                 weight=each.update.header.message.weight,
                 micro_epsilon_total=each.update.header.message.micro_epsilon_total,
                 run_micro_epsilon=each.update.header.dp.run_micro_epsilon,
+                population=_population(each.member.roster),
             )
             for each in audited.updates
         ),

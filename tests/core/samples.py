@@ -44,6 +44,7 @@ from fedchain.core.messages import (
     TreeHead,
 )
 from fedchain.core.policy import DataPolicy, DatasetCard
+from fedchain.core.population import MOST_CLIENTS, Roster
 from fedchain.core.privacy import DpParams
 from fedchain.core.rewards import RewardReport
 from fedchain.core.task import LocalTraining, RoundProof, SignedPromise, Task, UpdateHeader
@@ -98,6 +99,14 @@ def messages(cls: type[T]) -> st.SearchStrategy[T]:
     return st.builds(cls, **fields)
 
 
+def rosters() -> st.SearchStrategy[Roster]:
+    """Rosters within their bounds."""
+    sizes = st.tuples(st.integers(2, MOST_CLIENTS), st.integers(1, 2**32 - 1), st.integers(0, 2**24))
+    return st.builds(
+        lambda root, size: Roster(root, size[0], 1 + size[2] % size[0], size[1]), bytes32, sizes
+    )  # fmt: skip
+
+
 def documents(kind: Any) -> st.SearchStrategy[Any]:
     """Values of a document's field or class."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
@@ -107,6 +116,8 @@ def documents(kind: Any) -> st.SearchStrategy[Any]:
         return st.dictionaries(st.text(max_size=5), documents(arguments[1]), max_size=3)
     if origin in (types.UnionType, typing.Union):
         return st.one_of(*(documents(option) for option in arguments))
+    if kind is Roster:
+        return rosters()
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
         return st.builds(kind, **{field.name: documents(hints[field.name]) for field in dataclasses.fields(kind)})

@@ -14,7 +14,7 @@ from tests.core.samples import FEW, documents
 
 
 def test_a_manifest_names_its_format_and_the_profile_of_its_identifiers() -> None:
-    assert (RUN_FORMAT, ROUND_FORMAT) == ("fedchain/run/3", "fedchain/round/2")
+    assert (RUN_FORMAT, ROUND_FORMAT) == ("fedchain/run/4", "fedchain/round/2")
     assert CID_PROFILE == PROFILE
 
 

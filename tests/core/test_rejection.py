@@ -12,6 +12,7 @@ CODES = {
     "PAST_DEADLINE": 23, "BAD_SIGNATURE": 24, "KEY_NOT_VALID": 25, "DUPLICATE": 26, "MALFORMED": 27,
     "OTHER_CONFIGURATION": 28, "NO_CONSENT": 29, "PRIVACY_MISSTATED": 30, "PAYLOAD_MISMATCH": 31,
     "GRANT_EXCEEDED": 32, "ROUND_ABORTED": 33, "CANNOT_BE_OPENED": 34, "NOT_ENCRYPTED": 35, "OTHER_CONTROL": 36,
+    "OTHER_CLIENTS": 37,
 }  # fmt: skip
 """What stands on ledgers already: a code may be added here, none may change."""
 

@@ -43,7 +43,7 @@ def manifests(home: Path) -> Iterator[RunManifest | RoundManifest]:
         if content.startswith(b'{"'):
             if b'"fedchain/round/2"' in content:
                 yield document.from_bytes(RoundManifest, content)
-            elif b'"fedchain/run/3"' in content:
+            elif b'"fedchain/run/4"' in content:
                 yield document.from_bytes(RunManifest, content)
 
 

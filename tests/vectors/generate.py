@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import itertools
 import json
 import re
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -462,9 +464,60 @@ def tree_root(leaves: list[bytes]) -> bytes:
     return hashlib.sha256(b"\x01" + tree_root(leaves[:k]) + tree_root(leaves[k:])).digest()
 
 
+def population() -> dict[str, Any]:
+    """A roster of 11 clients of which 4 are drawn: entries, root, paths, dataset, draws, and their mean."""
+    rows, run = [3 + 7 * number % 5 for number in range(11)], bytes(range(32))
+    commitments = [hashlib.sha256(bytes([number])).digest() for number in range(11)]
+    entries = [
+        number.to_bytes(8) + size.to_bytes(4) + commitments[number] for number, size in enumerate(rows)
+    ] + [b""] * 5  # fmt: skip
+    leaves = [log_leaf(entry) for entry in entries]
+    draws = {str(number): draw(run, number, 11, 4) for number in (1, 2, 3)}
+    chosen = draws["1"]
+    updates = [[(client * 37 + place * 11) % 29 - 14 for place in range(6)] for client in chosen]
+    total = sum(rows[client] for client in chosen)
+    mean = [
+        round(
+            Fraction(sum(rows[client] * update[place] for client, update in zip(chosen, updates, strict=True)), total)
+        )
+        for place in range(6)
+    ]
+    root, salt = tree_root(leaves), b"\x05" * 32
+    files = {"roster": root.hex(), "clients": "11", "least_rows": str(min(rows))}
+    card = {"name": "plant", "files": files, "nominal_size": sum(rows)}
+    text = json.dumps(card, sort_keys=True, separators=(",", ":")).encode()
+    return {
+        "rows": rows, "commitments": [hexed(each) for each in commitments], "root": hexed(root), "salt": hexed(salt),
+        "dataset": hexed(tagged("dataset-commit", salt, tagged("dataset-card", text))), "run": hexed(run),
+        "paths": {str(client): [hexed(each) for each in tree_path(leaves, client)] for client in chosen},
+        "drawn": draws, "updates": updates, "mean": mean,
+    }  # fmt: skip
+
+
+def draw(run: bytes, round_: int, clients: int, wanted: int) -> list[int]:
+    """The clients of a round."""
+    found: list[int] = []
+    for number in itertools.count():
+        word = int.from_bytes(tagged("population-draw", run, round_.to_bytes(8), number.to_bytes(8))[:8])
+        if word < 2**64 // clients * clients and word % clients not in found:
+            found.append(word % clients)
+        if len(found) == wanted:
+            return sorted(found)
+    raise AssertionError
+
+
+def tree_path(leaves: list[bytes], index: int) -> list[bytes]:
+    """The siblings of a leaf in a full tree, bottom first."""
+    if len(leaves) == 1:
+        return []
+    half = len(leaves) // 2
+    inner, other = (leaves[:half], leaves[half:]) if index < half else (leaves[half:], leaves[:half])
+    return [*tree_path(inner, index % half), tree_root(other)]
+
+
 VECTORS = {
     "eip712": eip712, "record": record, "tensors": tensors, "envelope": envelope, "documents": documents, "log": log,
-    "encryption": encryption,
+    "encryption": encryption, "population": population,
 }  # fmt: skip
 
 

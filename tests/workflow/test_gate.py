@@ -113,7 +113,8 @@ def test_every_reason_of_a_reply_has_an_attack_here() -> None:
     attacked = {reason for reason, _, _ in ATTACKS}
     elsewhere = {Reason.DUPLICATE, Reason.ROUND_ABORTED}
     of_encrypted_runs = {Reason.CANNOT_BE_OPENED, Reason.NOT_ENCRYPTED}  # tests/workflow/test_gate_opens_payloads.py
-    assert set(Reason) - attacked == elsewhere | of_encrypted_runs
+    of_populations = {Reason.OTHER_CLIENTS}  # tests/core/test_population.py, tests/scenarios/test_populations.py
+    assert set(Reason) - attacked == elsewhere | of_encrypted_runs | of_populations
 
 
 # ------------------------------------------------------------------ precedence
@@ -158,4 +159,4 @@ def test_a_duplicate_comes_after_the_key_and_before_the_configuration(reason: Re
 
 def test_every_reason_has_its_own_words() -> None:
     assert len({reason.words for reason in Reason}) == len(Reason)
-    assert sorted(Reason) == list(range(1, 37))
+    assert sorted(Reason) == list(range(1, 38))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -9,8 +10,18 @@ import numpy as np
 import numpy.typing as npt
 
 from fedchain.core.policy import DataPolicy, DatasetCard
+from fedchain.core.population import Roster, RosterTree
 
 Floats: TypeAlias = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Population:
+    """The clients 0, 1, ... that a simulated site answers for: their rows by number, and where they are registered."""
+
+    rows_of: Callable[[int], tuple[Floats, Floats]]
+    tree: RosterTree
+    roster: Roster
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,6 +34,9 @@ class Partition:
     plain. Most sites donate none.
 
     `card.nominal_size` is the registered number of training rows: public, while len(train_x) is not.
+
+    Of a population, training rows are those of its first client, which say what shape they have; the others are asked
+    for when their client trains, and the nominal size is that of all.
     """
 
     name: str
@@ -34,6 +48,12 @@ class Partition:
     donated_y: Floats
     card: DatasetCard
     policy: DataPolicy
+    population: Population | None = None
+
+    @property
+    def trained_rows(self) -> int:
+        """The rows that batches are counted by: of a population those of its smallest client."""
+        return self.card.nominal_size if self.population is None else self.population.roster.least_rows
 
     @property
     def features(self) -> int:
