@@ -64,8 +64,11 @@ class DecryptingReader:
         wrapped = _parsed(keys)
         if wrapped.context != context:
             raise FormatError("keys of a payload", expected="keys for this update", got="for another")
+        cid = cid_of(payload)
+        if self.ring.is_erased(cid) or self.readers.have_erased(cid):
+            raise FormatError("keys of a payload", expected="keys that were never erased", got="erased ones")
         try:
-            data_key = self.opener.data_key(wrapped, cid_of(payload).digest)
+            data_key = self.opener.data_key(wrapped, cid.digest)
         except LockedArtifactError as error:
             raise FormatError("keys of a payload", got=error) from error
         return cipher.decrypt(payload, data_key).to_bytes()

@@ -45,6 +45,10 @@ class Readers:
                 reader = key_id(public_key)
                 ring.keep_all({cid: each.only(reader) for cid, each in keys.items()})
 
+    def have_erased(self, cid: Cid) -> bool:
+        """Tell whether one whose ring is here erased the keys of an artifact, and takes none for it again."""
+        return any(ring is not None and ring.is_erased(cid) for ring in self.rings.values())
+
 
 @dataclass(frozen=True, slots=True)
 class Writing:

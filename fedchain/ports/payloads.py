@@ -46,7 +46,8 @@ class PayloadReader(Protocol):
         """Return a payload's envelope in plain (`Envelope.to_bytes`).
 
         Raises:
-            FormatError: if the keys are no document, are for something else, or do not open the payload.
+            FormatError: if the keys are no document, are for something else, do not open the payload, or were erased
+                here before.
         """
         ...
 
