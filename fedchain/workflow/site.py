@@ -14,7 +14,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from fedchain.core import document
-from fedchain.core.cid import cid_of, codec_of
+from fedchain.core.cid import codec_of
 from fedchain.core.control import NO_CORRECTION, SCAFFOLD, Control, own_after, own_from_bytes, own_to_bytes
 from fedchain.core.digest import ZERO
 from fedchain.core.eip712 import Domain, signing_digest
@@ -259,7 +259,7 @@ class Site:
             round=task.round,
             base_model=task.base_model,
             update_commit=envelope.commitment(),
-            payload_cid=cid_of(ready.payload).digest,
+            payload_cid=ready.cid.digest,
             dataset=self.dataset.commitment,
             policy=self.dataset.policy.digest(),
             weight=self.dataset.nominal_size,
