@@ -64,7 +64,7 @@ class DecryptingReader:
         wrapped = _parsed(ready.keys)
         if wrapped.context != context:
             raise FormatError("keys of a payload", expected="keys for this update", got="for another")
-        if self.ring.is_erased(ready.cid) or self.readers.have_erased(ready.cid):
+        if self.readers.have_erased(ready.cid, self.ring):
             raise FormatError("keys of a payload", expected="keys that were never erased", got="erased ones")
         try:
             data_key = self.opener.data_key(wrapped, ready.cid.digest)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from fedchain.core import document
 from fedchain.core.aggregation import squared_norm
 from fedchain.core.cid import Cid, cid_of
 from fedchain.core.eip712 import Domain, signing_digest
@@ -31,7 +30,7 @@ from fedchain.core.privacy import (
 from fedchain.core.registry import RegistryState
 from fedchain.core.rejection import Reason
 from fedchain.core.signatures import recover
-from fedchain.core.task import LocalTraining, Task, UpdateHeader
+from fedchain.core.task import LocalTraining, Task, UpdateHeader, header_of
 from fedchain.core.tensor_check import check_tensors
 from fedchain.core.tensors import IntTensors, TensorSchema
 from fedchain.ports.cohort import Reply
@@ -87,7 +86,7 @@ class Gate:
     def judge(self, reply: Reply, admitted: frozenset[bytes]) -> Admission | Refusal:
         """Check a reply; `admitted` holds the signers that are already in this round."""
         try:
-            header = document.from_bytes(UpdateHeader, reply.header)
+            header = header_of(reply.header)
         except FormatError:
             return Refusal(Reason.MALFORMED, NOBODY)
         if header.message.weight < 0:
