@@ -17,7 +17,7 @@ from flwr.clientapp import ClientApp
 
 from fedchain.core import document
 from fedchain.core.errors import FedchainError, FormatError
-from fedchain.core.task import RoundProof, SignedPromise, Task
+from fedchain.core.task import RoundProof, SignedPromise, Task, header_bytes
 from fedchain.workflow.site import Site
 
 RECORD: Final = "fedchain"
@@ -48,7 +48,7 @@ def make_client_app(site_of: SiteOf) -> ClientApp:
 def _train(site: Site, message: Message) -> ConfigRecord:
     control = _bytes(message, "control") if "control" in message.content.config_records.get(RECORD, ()) else b""
     signed = site.contribute(_task(_bytes(message, "document")), _bytes(message, "model"), control)
-    return ConfigRecord({"header": document.to_bytes(signed.header), "payload": signed.payload, "keys": signed.keys})
+    return ConfigRecord({"header": header_bytes(signed.header), "payload": signed.payload, "keys": signed.keys})
 
 
 @functools.lru_cache(maxsize=1)  # in a simulation all sites are sent the same bytes

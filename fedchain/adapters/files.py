@@ -90,6 +90,8 @@ def make_folder(path: Path) -> None:
         InputError: if it cannot be made, or something else has its name.
     """
     with explained(path):
+        if path.is_dir():
+            return
         missing = [each for each in (path, *path.parents) if not each.exists()]
         for each in reversed(missing):
             each.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)

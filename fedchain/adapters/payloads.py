@@ -40,7 +40,7 @@ class EncryptingWriter:
         cid = cid_of(payload)
         keys = cipher.wrapped_keys(data_key, cid.digest, context, self.readers)
         self.ring.keep(cid, keys)
-        return ReadyPayload(payload, document.to_bytes(keys))
+        return ReadyPayload(payload, cid, document.to_bytes(keys))
 
     def keys_of(self, payload: bytes) -> bytes:
         """See PayloadWriter."""
@@ -59,22 +59,24 @@ class DecryptingReader:
     ring: KeyRing
     readers: Readers
 
-    def open(self, payload: bytes, keys: bytes, context: KeyContext) -> bytes:
+    def open(self, ready: ReadyPayload, context: KeyContext) -> Envelope:
         """See PayloadReader."""
-        wrapped = _parsed(keys)
+        wrapped = _parsed(ready.keys)
         if wrapped.context != context:
             raise FormatError("keys of a payload", expected="keys for this update", got="for another")
+        if self.readers.have_erased(ready.cid, self.ring):
+            raise FormatError("keys of a payload", expected="keys that were never erased", got="erased ones")
         try:
-            data_key = self.opener.data_key(wrapped, cid_of(payload).digest)
+            data_key = self.opener.data_key(wrapped, ready.cid.digest)
         except LockedArtifactError as error:
             raise FormatError("keys of a payload", got=error) from error
-        return cipher.decrypt(payload, data_key).to_bytes()
+        return cipher.decrypt(ready.payload, data_key)
 
     def keep(self, payloads: Sequence[ReadyPayload]) -> None:
         """See PayloadReader."""
         keys: dict[Cid, WrappedKeys] = {}
         for each in payloads:
-            keys.setdefault(cid_of(each.payload), _parsed(each.keys))  # as in a ring: the first ones stand
+            keys.setdefault(each.cid, _parsed(each.keys))  # as in a ring: the first ones stand
         self.readers.hand_out(keys, self.ring)
         self.ring.keep_all(keys)
         _put_all(self.store, payloads)
@@ -90,7 +92,8 @@ class PlainWriter:
 
     def write(self, envelope: Envelope, context: KeyContext) -> ReadyPayload:  # noqa: ARG002 - nothing is bound
         """See PayloadWriter."""
-        return ReadyPayload(envelope.to_bytes(), b"")
+        payload = envelope.to_bytes()
+        return ReadyPayload(payload, cid_of(payload), b"")
 
     def keys_of(self, payload: bytes) -> bytes:  # noqa: ARG002 - there are none
         """See PayloadWriter."""
@@ -103,9 +106,9 @@ class PlainReader:
 
     store: ArtifactStore
 
-    def open(self, payload: bytes, keys: bytes, context: KeyContext) -> bytes:  # noqa: ARG002 - nothing is bound
+    def open(self, ready: ReadyPayload, context: KeyContext) -> Envelope:  # noqa: ARG002 - nothing is bound
         """See PayloadReader."""
-        return payload
+        return Envelope.from_bytes(ready.payload)
 
     def keep(self, payloads: Sequence[ReadyPayload]) -> None:
         """See PayloadReader."""

@@ -45,6 +45,11 @@ class Readers:
                 reader = key_id(public_key)
                 ring.keep_all({cid: each.only(reader) for cid, each in keys.items()})
 
+    def have_erased(self, cid: Cid, own: KeyRing) -> bool:
+        """Tell whether the keys of an artifact were erased in `own` or a ring that is here: it takes none again."""
+        rings = {own, *(ring for ring in self.rings.values() if ring is not None)}
+        return any(ring.is_erased(cid) for ring in rings)
+
 
 @dataclass(frozen=True, slots=True)
 class Writing:

@@ -123,6 +123,15 @@ class SiteDatabase:
         """Return the signed update persisted for an attempt, or None."""
         return self._find(_RELEASED, _attempt(key))
 
+    def released_start(self, key: ChargeKey, size: int) -> tuple[bytes, int] | None:
+        """See SiteState; the rest is not read from the disk."""
+        with self._mutex, _translated(self._path):
+            rows = self._run("SELECT number FROM entry WHERE kind = ? AND key = ?", _RELEASED, _attempt(key))
+            if not rows:
+                return None
+            with self._sql.blobopen("entry", "body", rows[0][0], readonly=True) as update:
+                return update.read(size), len(update)
+
     def release(self, key: ChargeKey, update: bytes, control: bytes = b"") -> bytes:
         """Persist a signed update, and the client's control after it, durably and at once; return what stands."""
         both = [(_RELEASED, update), (_CONTROL, control)] if control else [(_RELEASED, update)]

@@ -87,6 +87,8 @@ def _not_canonical(text: str) -> FormatError:
 
 def cid_of(data: BytesLike) -> Cid:
     """Return the CID of an artifact that is in memory."""
+    if memoryview(data).nbytes <= CHUNK_BYTES:
+        return Cid(RAW, sha256(data).digest())
     dag = DagBuilder()
     for chunk in cut([data]):
         dag.add(sha256(chunk).digest(), len(chunk))
@@ -101,14 +103,18 @@ def codec_of(size: int) -> int:
 def cut(parts: Iterable[BytesLike], size: int = CHUNK_BYTES) -> Iterator[memoryview]:
     """Cut a stream into chunks of `size` bytes, the last one shorter; an empty stream is one empty chunk.
 
-    Each chunk is valid until the next one is asked for, so a source may fill the same buffer again and again.
+    Each chunk is valid until the next one is asked for, so a source may fill the same buffer again and again. A part
+    that cannot be written to must not change while the next one comes: what it leaves over is not copied before.
     """
     buffer, filled, is_empty = bytearray(), 0, True
+    rest: memoryview | None = None
     for part in parts:
         view = memoryview(part)
         if not view.nbytes:
             continue
         view, start, is_empty = view.cast("B"), 0, False
+        if rest is not None:
+            buffer[:filled], rest = rest, None
         if filled:
             start = min(size - filled, len(view))
             buffer[filled : filled + start] = view[:start]
@@ -120,9 +126,12 @@ def cut(parts: Iterable[BytesLike], size: int = CHUNK_BYTES) -> Iterator[memoryv
         for position in range(start, end, size):
             yield view[position : position + size]
         filled = len(view) - end
-        buffer[:filled] = view[end:]
+        if view.readonly:
+            rest = view[end:]
+        else:
+            buffer[:filled] = view[end:]
     if filled or is_empty:
-        yield memoryview(buffer)[:filled]
+        yield memoryview(buffer)[:filled] if rest is None else rest
 
 
 def kept(chunk: memoryview) -> bytes:

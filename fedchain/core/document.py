@@ -14,8 +14,8 @@ import json
 import re
 import types
 import typing
-from collections.abc import Callable, Sequence
-from typing import Final, TypeAlias, TypeVar, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import rfc8785
 
@@ -28,6 +28,7 @@ _IN_ASCII: Final = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, check_circular=False, sort_keys=True, separators=(",", ":")
 )
 _Decoder: TypeAlias = Callable[[Json, str], object]
+_Encoder: TypeAlias = Callable[[Any], Json]
 _DECIMAL: Final = re.compile("-?[0-9]{1,80}", re.ASCII)
 
 
@@ -48,23 +49,58 @@ def _encoded(value: Json) -> bytes:
 
 def to_json(value: object) -> Json:
     """Return the JSON value of a document: dict, list, str, int, bool or None."""
-    match value:
-        case str() | bytes() if not isinstance(value, enum.Enum):
-            return value if isinstance(value, str) else "0x" + value.hex()
-        case enum.Enum():
-            return to_json(value.value)
-        case None | bool():
-            return value
-        case int():
-            return value if -_SAFE <= value <= _SAFE else str(value)
-        case tuple() | list():
-            return [to_json(item) for item in cast("tuple[object, ...]", value)]
-        case dict():
-            return {str(key): to_json(item) for key, item in cast("dict[str, object]", value).items()}
-        case _ if (names := _names(cast("type", type(value)))) is not None:
-            return {name: to_json(getattr(value, name)) for name in names}
-        case _:
-            raise TypeError(f"a document holds integers, strings and bytes, got {type(value).__name__}")
+    return _encoder(type(value))(value)
+
+
+@functools.cache
+def _encoder(kind: type[Any]) -> _Encoder:
+    """Return what encodes values of a type; types are looked into once, not for every value."""
+    if issubclass(kind, enum.Enum):
+        return _encode_enum
+    for plain, encode in _ENCODERS.items():
+        if issubclass(kind, plain):
+            return encode
+    if dataclasses.is_dataclass(kind):
+        return _dataclass_encoder(tuple(field.name for field in dataclasses.fields(kind)))
+    raise TypeError(f"a document holds integers, strings and bytes, got {kind.__name__}")
+
+
+def _dataclass_encoder(names: tuple[str, ...]) -> _Encoder:
+    def encode(value: object) -> Json:
+        return {name: to_json(getattr(value, name)) for name in names}
+
+    return encode
+
+
+def _encode_enum(value: enum.Enum) -> Json:
+    return to_json(value.value)
+
+
+def _as_it_is(value: str | bool | None) -> Json:
+    return value
+
+
+def _encode_bytes(value: bytes) -> Json:
+    return "0x" + value.hex()
+
+
+def _encode_int(value: int) -> Json:
+    return value if -_SAFE <= value <= _SAFE else str(value)
+
+
+def _encode_items(value: Sequence[object]) -> Json:
+    return [_encoder(type(item))(item) for item in value]
+
+
+def _encode_dict(value: Mapping[object, object]) -> Json:
+    return {str(key): _encoder(type(item))(item) for key, item in value.items()}
+
+
+_ENCODERS: Final[dict[type[Any], _Encoder]] = {
+    str: _as_it_is, bytes: _encode_bytes, types.NoneType: _as_it_is, bool: _as_it_is, int: _encode_int,
+    tuple: _encode_items, list: _encode_items, dict: _encode_dict,
+}  # fmt: skip
+"""In this order: a bool is an int, too."""
 
 
 def from_bytes(cls: type[T], data: bytes) -> T:
@@ -86,12 +122,6 @@ def from_bytes(cls: type[T], data: bytes) -> T:
     if canonical != data:
         raise FormatError(f"{name} is not in canonical form", expected="RFC 8785 JSON with exactly its fields")
     return value
-
-
-@functools.cache
-def _names(cls: type) -> tuple[str, ...] | None:
-    """Return the fields of a dataclass, None of anything else."""
-    return tuple(field.name for field in dataclasses.fields(cls)) if dataclasses.is_dataclass(cls) else None
 
 
 @functools.cache

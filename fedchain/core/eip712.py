@@ -86,6 +86,7 @@ def _encoded(kind: str, value: object) -> tuple[str, object]:
     return kind, value
 
 
+@functools.lru_cache(maxsize=1 << 10)  # a receipt's is the same for all sites; the others are signed, then checked
 def signing_digest(domain: Domain, message: TypedMessage) -> Digest:
     """Return keccak256(0x1901 || domainSeparator || hashStruct(message)), the 32 bytes that are signed.
 

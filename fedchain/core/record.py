@@ -6,6 +6,7 @@ The hashes are the ones that `contracts/src/RoundLedger.sol` computes; both side
 from __future__ import annotations
 
 import enum
+import functools
 from dataclasses import dataclass
 from typing import Final
 
@@ -60,6 +61,7 @@ class LinkContext:
     registry_head: bytes
 
 
+@functools.lru_cache(maxsize=16)  # the sites of a simulation all compute the same one
 def round_hash(link: RoundLink, context: LinkContext) -> Digest:
     """Return the round hash, keccak256 over the ABI encoding of context and content.
 

@@ -133,6 +133,22 @@ class RoundProof:
     proof: tuple[bytes, ...]
 
 
+@functools.lru_cache(maxsize=1 << 9)  # the gate reads it, and the site when it is promised and when it countersigns
+def header_of(data: bytes) -> UpdateHeader:
+    """Return the statement in canonical bytes.
+
+    Raises:
+        FormatError: if they are none.
+    """
+    return document.from_bytes(UpdateHeader, data)
+
+
+@functools.lru_cache(maxsize=1 << 4)  # a site keeps it and sends it
+def header_bytes(header: UpdateHeader) -> bytes:
+    """Return a statement's canonical bytes."""
+    return document.to_bytes(header)
+
+
 @functools.lru_cache(maxsize=1 << 12)  # aggregator, receipts and the sites of a simulation ask for the same ones
 def leaf_of(domain: Domain, header: UpdateHeader, signer: bytes, payload_codec: int) -> Digest:
     """Return the hash of the leaf that stands for a signed update in the round's tree."""

@@ -7,6 +7,7 @@ https://github.com/huggingface/safetensors.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Mapping
@@ -77,6 +78,7 @@ def encode(tensors: Mapping[str, npt.NDArray[np.int32]]) -> bytes:
     return b"".join([_header(schema), *(np.ascontiguousarray(tensors[name], _INT32).data for name in schema.names)])
 
 
+@functools.lru_cache(maxsize=4)
 def _header(schema: TensorSchema) -> bytes:
     """Return the one header of a schema: sorted names, data in the same order without gaps, no space but padding."""
     offset = 0
@@ -102,8 +104,13 @@ def read_header(data: bytes, *, is_foreign: bool = False) -> tuple[Entry, ...]:
     size = int.from_bytes(data[:8], "little")
     if len(data) < 8 or size > MAX_HEADER or 8 + size > len(data):
         raise FormatError("tensor header", expected=f"at most {MAX_HEADER} bytes within the data", got=size)
+    return _entries(data[8 : 8 + size], len(data) - 8 - size, is_foreign=is_foreign)
+
+
+@functools.lru_cache(maxsize=4)  # the updates of a run all have the same one, and it is asked for twice
+def _entries(header: bytes, data_bytes: int, *, is_foreign: bool) -> tuple[Entry, ...]:
     try:
-        raw = parse(data[8 : 8 + size], _unique)
+        raw = parse(header, _unique)
     except ValueError as error:
         raise FormatError("tensor header is not JSON", got=str(error)) from error
     if not isinstance(raw, dict):
@@ -115,8 +122,8 @@ def read_header(data: bytes, *, is_foreign: bool = False) -> tuple[Entry, ...]:
         if entry.begin != end:
             raise FormatError(f"tensor {entry.name[:80]!r}", expected=f"data at {end}", got=entry.begin)
         end = entry.end
-    if 8 + size + end != len(data):
-        raise FormatError("tensor data", expected=f"{end} bytes", got=len(data) - 8 - size)
+    if end != data_bytes:
+        raise FormatError("tensor data", expected=f"{end} bytes", got=data_bytes)
     return entries
 
 

@@ -13,9 +13,10 @@ from fedchain.core.envelope import Envelope
 
 @dataclass(frozen=True, slots=True)
 class ReadyPayload:
-    """A payload as it leaves a site, with its data key wrapped for each reader (empty where it is plain)."""
+    """A payload as it leaves a site, its CID, and its data key wrapped for each reader (empty where it is plain)."""
 
     payload: bytes
+    cid: Cid
     keys: bytes
 
 
@@ -42,11 +43,12 @@ class PayloadWriter(Protocol):
 class PayloadReader(Protocol):
     """The aggregator's side."""
 
-    def open(self, payload: bytes, keys: bytes, context: KeyContext) -> bytes:
-        """Return a payload's envelope in plain (`Envelope.to_bytes`).
+    def open(self, ready: ReadyPayload, context: KeyContext) -> Envelope:
+        """Return a payload's envelope; the caller has computed its CID from its bytes.
 
         Raises:
-            FormatError: if the keys are no document, are for something else, or do not open the payload.
+            FormatError: if the keys are no document, are for something else, do not open the payload, or were erased
+                here before; or if a payload in plain is no envelope.
         """
         ...
 

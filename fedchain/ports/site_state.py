@@ -62,6 +62,10 @@ class SiteState(Protocol):
         """Return the signed update persisted for an attempt, or None."""
         ...
 
+    def released_start(self, key: ChargeKey, size: int) -> tuple[bytes, int] | None:
+        """Return at most the first `size` bytes of the signed update, and how many it has; None if there is none."""
+        ...
+
     def release(self, key: ChargeKey, update: bytes, control: bytes = b"") -> bytes:
         """Persist a signed update durably before it leaves the site; the first one stands, and is returned.
 

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from fedchain.core import document
 from fedchain.core.aggregation import squared_norm
 from fedchain.core.cid import Cid, cid_of
 from fedchain.core.eip712 import Domain, signing_digest
 from fedchain.core.encryption import NO_ENCRYPTION, KeyContext, is_encrypted
-from fedchain.core.envelope import Envelope
 from fedchain.core.errors import FormatError
 from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.manifest import CohortMember, RunManifest
@@ -33,11 +31,11 @@ from fedchain.core.privacy import (
 from fedchain.core.registry import RegistryState
 from fedchain.core.rejection import Reason
 from fedchain.core.signatures import recover
-from fedchain.core.task import LocalTraining, Task, UpdateHeader
+from fedchain.core.task import LocalTraining, Task, UpdateHeader, header_of
 from fedchain.core.tensor_check import check_tensors
 from fedchain.core.tensors import IntTensors, TensorSchema
 from fedchain.ports.cohort import Reply
-from fedchain.ports.payloads import PayloadReader
+from fedchain.ports.payloads import PayloadReader, ReadyPayload
 from fedchain.workflow.spending import Spending
 
 
@@ -49,6 +47,10 @@ class Admission:
     signer: bytes
     payload_cid: Cid
     tensors: IntTensors
+
+    def ready(self, reply: Reply) -> ReadyPayload:
+        """Return the reply's payload to be kept."""
+        return ReadyPayload(reply.payload, self.payload_cid, reply.keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Gate:
     def judge(self, reply: Reply, admitted: frozenset[bytes]) -> Admission | Refusal:
         """Check a reply; `admitted` holds the signers that are already in this round."""
         try:
-            header = document.from_bytes(UpdateHeader, reply.header)
+            header = header_of(reply.header)
         except FormatError:
             return Refusal(Reason.MALFORMED, NOBODY)
         if header.message.weight < 0:
@@ -96,13 +98,14 @@ class Gate:
         reason = self._statement_refusal(header, signer, admitted)
         if reason is not None:
             return Refusal(reason, signer)
-        outcome = self._opened(header.message, reply)
+        cid = cid_of(reply.payload)
+        outcome = self._open(header.message, ReadyPayload(reply.payload, cid, reply.keys))
         if isinstance(outcome, Reason):
             return Refusal(outcome, signer)
         reason = weight_refusal(header.message.weight, self._member(signer)) or self._norm_refusal(outcome)
         if reason is not None:
             return Refusal(reason, signer)
-        return Admission(header, signer, cid_of(reply.payload), outcome)
+        return Admission(header, signer, cid, outcome)
 
     def _statement_refusal(self, header: UpdateHeader, signer: bytes, admitted: frozenset[bytes]) -> Reason | None:
         message, task = header.message, self.task
@@ -164,19 +167,16 @@ class Gate:
             return Reason.PRIVACY_MISSTATED
         return reason
 
-    def _opened(self, message: ClientUpdate, reply: Reply) -> IntTensors | Reason:
-        if cid_of(reply.payload).digest != message.payload_cid:
+    def _open(self, message: ClientUpdate, ready: ReadyPayload) -> IntTensors | Reason:
+        if ready.cid.digest != message.payload_cid:
             return Reason.PAYLOAD_MISMATCH
-        if self.manifest.payload_encryption != NO_ENCRYPTION and not is_encrypted(reply.payload):
+        is_plain = self.manifest.payload_encryption == NO_ENCRYPTION
+        if not is_plain and not is_encrypted(ready.payload):
             return Reason.NOT_ENCRYPTED
         try:
-            plain = self.payloads.open(reply.payload, reply.keys, context_of(message))
+            envelope = self.payloads.open(ready, context_of(message))
         except FormatError:
-            return Reason.CANNOT_BE_OPENED
-        try:
-            envelope = Envelope.from_bytes(plain)
-        except FormatError:
-            return Reason.PAYLOAD_MISMATCH
+            return Reason.PAYLOAD_MISMATCH if is_plain else Reason.CANNOT_BE_OPENED
         if envelope.commitment() != message.update_commit:
             return Reason.PAYLOAD_MISMATCH
         return admissible(envelope, self.manifest, message)

@@ -32,7 +32,7 @@ from fedchain.ports.clock import Clock
 from fedchain.ports.cohort import Cohort, Reply
 from fedchain.ports.journal import Journal
 from fedchain.ports.ledger import Ledger
-from fedchain.ports.payloads import PayloadReader, ReadyPayload
+from fedchain.ports.payloads import PayloadReader
 from fedchain.ports.signer import Signer
 from fedchain.ports.store import ArtifactStore
 from fedchain.ports.training import Accountant
@@ -231,7 +231,7 @@ class RoundMachine:
 
     def _admit(self, task: Task, admitted: Sequence[tuple[Reply, Admission]], total: ExactSum) -> None:
         """Keep payloads, then note that they are accepted, then promise so: each step durable before the next."""
-        self._with.payloads.keep([ReadyPayload(reply.payload, reply.keys) for reply, _ in admitted])
+        self._with.payloads.keep([each.ready(reply) for reply, each in admitted])
         accepted = [self._accepted(task, reply.node, admission) for reply, admission in admitted]
         self._note(*accepted)
         for each, (_, admission) in zip(accepted, admitted, strict=True):

@@ -14,7 +14,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from fedchain.core import document
-from fedchain.core.cid import cid_of, codec_of
+from fedchain.core.cid import codec_of
 from fedchain.core.control import NO_CORRECTION, SCAFFOLD, Control, own_after, own_from_bytes, own_to_bytes
 from fedchain.core.digest import ZERO
 from fedchain.core.eip712 import Domain, signing_digest
@@ -40,7 +40,17 @@ from fedchain.core.privacy import (
 )
 from fedchain.core.record import LinkContext, LinkKind, RoundLink, round_hash
 from fedchain.core.signatures import recover
-from fedchain.core.task import LocalTraining, RoundProof, SignedPromise, SignedUpdate, Task, UpdateHeader, leaf_of
+from fedchain.core.task import (
+    LocalTraining,
+    RoundProof,
+    SignedPromise,
+    SignedUpdate,
+    Task,
+    UpdateHeader,
+    header_bytes,
+    header_of,
+    leaf_of,
+)
 from fedchain.core.tensors import FloatTensors, IntTensors, TensorSchema, decode, encode, model_digest
 from fedchain.ports.clock import Clock, Entropy
 from fedchain.ports.payloads import PayloadWriter
@@ -49,6 +59,8 @@ from fedchain.ports.site_state import Charge, ChargeKey, Evidence, SiteState
 from fedchain.ports.training import Accountant, LocalRound, Members, Trainer
 from fedchain.workflow.stepping import is_corrected, steps_of
 
+_START: Final = 1 << 13
+"""Bytes of a released update that hold any statement."""
 NOISE_SOURCE: Final = "chacha20 keyed by os.urandom"
 
 
@@ -150,8 +162,8 @@ class Site:
         signer = recover(digest, signed.signature)
         if signer != self.aggregator:
             raise IntegrityError("inclusion promise", expected=f"0x{self.aggregator.hex()}", got=f"0x{signer.hex()}")
-        update = self._released(promise.run, promise.round, signed.attempt)
-        leaf = leaf_of(self.domain, update.header, self.device.address, codec_of(len(update.payload)))
+        header, payload_bytes = self._released(promise.run, promise.round, signed.attempt)
+        leaf = leaf_of(self.domain, header, self.device.address, codec_of(payload_bytes))
         if (promise.federation, promise.leaf) != (self.federation, leaf):
             raise IntegrityError(
                 f"promise for round {promise.round}", expected=f"the leaf 0x{leaf.hex()}", got=f"0x{promise.leaf.hex()}"
@@ -282,7 +294,7 @@ class Site:
             round=task.round,
             base_model=task.base_model,
             update_commit=envelope.commitment(),
-            payload_cid=cid_of(ready.payload).digest,
+            payload_cid=ready.cid.digest,
             dataset=self.dataset.commitment,
             policy=self.dataset.policy.digest(),
             weight=self.dataset.nominal_size,
@@ -316,7 +328,7 @@ class Site:
         )
 
     def _check_inclusion(self, proof: RoundProof) -> None:
-        header = self._released(proof.run, proof.round, proof.attempt).header
+        header, _ = self._released(proof.run, proof.round, proof.attempt)
         leaf = leaf_of(self.domain, header, self.device.address, proof.payload_codec)
         if header.message.base_model != proof.base_model:
             raise IntegrityError(
@@ -338,11 +350,16 @@ class Site:
                     f"round {proof.round} does not follow the co-signed one", expected=expected.hex(), got=got.hex()
                 )
 
-    def _released(self, run: bytes, round_: int, attempt: int) -> SignedUpdate:
-        released = self.state.released(ChargeKey(run, round_, attempt))
-        if released is None:
+    def _released(self, run: bytes, round_: int, attempt: int) -> tuple[UpdateHeader, int]:
+        """Return the statement that was released, and how many bytes its payload has, without reading them."""
+        key = ChargeKey(run, round_, attempt)
+        found = self.state.released_start(key, _START)
+        if found is not None and _payload_start(found[0]) > len(found[0]):
+            found = self.state.released_start(key, _payload_start(found[0]))
+        if found is None:
             raise IntegrityError(f"{self.name} released no update for round {round_}")
-        return _unpack(released)
+        start, size = found
+        return _unpack(start).header, size - _payload_start(start)
 
 
 @functools.lru_cache(maxsize=1)  # the sites of a simulation all get the same bytes, and get them twice
@@ -426,13 +443,17 @@ def _link(proof: RoundProof) -> RoundLink:
 
 
 def _pack(signed: SignedUpdate) -> bytes:
-    header = document.to_bytes(signed.header)
-    return len(header).to_bytes(4, "big") + header + signed.payload
+    header = header_bytes(signed.header)
+    return b"".join([len(header).to_bytes(4, "big"), header, signed.payload])
+
+
+def _payload_start(packed: bytes) -> int:
+    return 4 + int.from_bytes(packed[:4], "big")
 
 
 def _unpack(data: bytes) -> SignedUpdate:
-    size = int.from_bytes(data[:4], "big")
+    start = _payload_start(data)
     try:
-        return SignedUpdate(document.from_bytes(UpdateHeader, data[4 : 4 + size]), data[4 + size :])
+        return SignedUpdate(header_of(data[4:start]), data[start:])
     except FormatError as error:
         raise IntegrityError("a released update in the site's state is damaged", got=str(error)) from error

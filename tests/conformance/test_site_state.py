@@ -55,6 +55,14 @@ def test_a_new_site_remembers_nothing(state: SiteState) -> None:
     assert state.kept(Evidence.RECEIPT, RUN, 1) is None
 
 
+@pytest.mark.parametrize("size", [0, 1, 9999, 10_000, 10_001])
+def test_the_start_of_a_released_update_can_be_read_alone(state: SiteState, size: int) -> None:
+    key, update = ChargeKey(RUN, 1, 1), bytes(range(250)) * 40
+    assert state.released_start(key, size) is None
+    state.release(key, update, b"control")
+    assert state.released_start(key, size) == (update[:size], 10_000)
+
+
 charges = st.builds(
     Charge,
     key=st.builds(

@@ -206,6 +206,9 @@ class MortalState:
     def released(self, key: ChargeKey) -> bytes | None:
         return self.state.released(key)
 
+    def released_start(self, key: ChargeKey, size: int) -> tuple[bytes, int] | None:
+        return self.state.released_start(key, size)
+
     def release(self, key: ChargeKey, update: bytes, control: bytes = b"") -> bytes:
         self.power.pass_moment("before release")
         stands = self.state.release(key, update, control)

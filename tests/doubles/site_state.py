@@ -37,6 +37,10 @@ class MemorySiteState:
     def released(self, key: ChargeKey) -> bytes | None:
         return self.releases.get(key)
 
+    def released_start(self, key: ChargeKey, size: int) -> tuple[bytes, int] | None:
+        update = self.releases.get(key)
+        return None if update is None else (update[:size], len(update))
+
     def release(self, key: ChargeKey, update: bytes, control: bytes = b"") -> bytes:
         if key not in self.releases and control:
             self.controls[key] = control

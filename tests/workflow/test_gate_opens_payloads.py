@@ -26,7 +26,7 @@ from tests.doubles.clock import CountedEntropy
 from tests.doubles.store import MemoryStore
 from tests.workflow.drafts import Draft, gate, genuine
 
-AGGREGATOR, SITE = Opener.of(b"\x01" * 32), Opener.of(b"\x02" * 32)
+AGGREGATOR, SITE, VERIFIERS = Opener.of(b"\x01" * 32), Opener.of(b"\x02" * 32), Opener.of(b"\x03" * 32)
 
 
 @pytest.fixture
@@ -56,6 +56,10 @@ def encrypted(draft: Draft, writer: EncryptingWriter) -> Reply:
     return Reply(draft.node, draft.task.round, document.to_bytes(header), ready.payload, "", ready.keys)
 
 
+def ready(reply: Reply) -> ReadyPayload:
+    return ReadyPayload(reply.payload, cid_of(reply.payload), reply.keys)
+
+
 def test_an_encrypted_update_is_admitted_and_kept_as_it_came(
     reader: DecryptingReader, writer: EncryptingWriter
 ) -> None:
@@ -66,7 +70,7 @@ def test_an_encrypted_update_is_admitted_and_kept_as_it_came(
     assert {name: each.tolist() for name, each in admission.tensors.items()} == {
         name: each.tolist() for name, each in draft.tensors.items()
     }
-    reader.keep([ReadyPayload(reply.payload, reply.keys)])
+    reader.keep([ready(reply)])
     cid = admission.payload_cid
     assert reader.kept(cid) == reply.payload
     assert PrivateStore(reader.store, reader.ring, AGGREGATOR).get(cid) == draft.envelope.to_bytes()
@@ -115,6 +119,24 @@ def test_keys_of_another_update_do_not_open(reader: DecryptingReader, writer: En
     assert reply.payload != other.payload
     verdict = encrypting(draft, reader).judge(replace(reply, keys=other.keys), frozenset())
     assert verdict == Refusal(Reason.CANNOT_BE_OPENED, draft.signer.address)
+
+
+@pytest.mark.parametrize("whose", ["aggregator", "verifiers"])
+def test_a_payload_whose_keys_were_erased_is_refused_and_the_others_are_kept(
+    tmp_path: Path, reader: DecryptingReader, writer: EncryptingWriter, whose: str
+) -> None:
+    others = KeyRing(tmp_path / "verifiers.sqlite")
+    rings: dict[bytes, KeyRing | None] = {AGGREGATOR.public_key: reader.ring, VERIFIERS.public_key: others}
+    reader = replace(reader, readers=Readers(rings))
+    draft = genuine()
+    again, new = encrypted(draft, writer), encrypted(draft, writer)
+    reader.keep([ready(again)])
+    (reader.ring if whose == "aggregator" else others).erase([cid_of(again.payload)])
+    verdicts = {reply: encrypting(draft, reader).judge(reply, frozenset()) for reply in (again, new)}
+    assert verdicts[again] == Refusal(Reason.CANNOT_BE_OPENED, draft.signer.address)
+    admitted = [reply for reply, verdict in verdicts.items() if isinstance(verdict, Admission)]
+    assert admitted == [new]
+    reader.keep([ready(each) for each in admitted])
 
 
 def test_a_payload_in_plain_is_a_reason(reader: DecryptingReader) -> None:

@@ -19,6 +19,7 @@ from fedchain.core.record import LinkContext, LinkKind, RoundLink, round_hash
 from fedchain.core.signatures import recover
 from fedchain.core.task import RoundProof, SignedPromise, leaf_of
 from fedchain.ports.site_state import Evidence
+from fedchain.workflow import site
 from tests.doubles.signer import NamedSigner
 from tests.workflow.hospital import AGGREGATOR, DEVICE, DOMAIN, FEDERATION, RUN, World, world
 
@@ -44,6 +45,13 @@ def test_the_aggregators_promise_is_kept_as_it_came() -> None:
     kept = here.state.kept(Evidence.PROMISE, RUN, 1)
     assert kept is not None
     assert document.from_bytes(SignedPromise, kept) == signed
+
+
+def test_a_promise_about_a_statement_that_is_longer_than_most_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(site, "_START", 100)
+    here = world()
+    here.site.accept_promise(promised(here))
+    assert len(here.state.evidence) == 1
 
 
 def test_a_promise_of_anybody_else_is_refused() -> None:
