@@ -15,6 +15,7 @@ from fedchain.core.aggregation import squared_norm
 from fedchain.core.cid import Cid, cid_of
 from fedchain.core.eip712 import Domain, signing_digest
 from fedchain.core.encryption import NO_ENCRYPTION, KeyContext, is_encrypted
+from fedchain.core.envelope import Envelope
 from fedchain.core.errors import FormatError
 from fedchain.core.fixedpoint import FixedPoint
 from fedchain.core.manifest import CohortMember, RunManifest
