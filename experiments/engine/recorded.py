@@ -29,12 +29,12 @@ from rich.table import Table
 from torch import nn
 
 from clients.app import make_client_app
-from experiments.engine.recorded_line import POPULATION, Line
+from experiments.engine.recorded_line import Line, as_population
 from experiments.engine.workloads import MODELS, WORKLOADS, Workload, named
 from fedchain.adapters.datasets.own import make_partition, sandbox
 from fedchain.adapters.datasets.partition import Partition
 from fedchain.adapters.datasets.population import Roll, make_population
-from fedchain.adapters.training.engine.cohort import CohortEngine
+from fedchain.adapters.training.engine.cohort import CohortEngine, Updates
 from fedchain.cli.compose import compose
 from fedchain.core.tensors import FloatTensors
 from fedchain.ports.training import LocalRound
@@ -95,9 +95,7 @@ class Watch:
         """Time what the engine does."""
         train = CohortEngine.train
 
-        def timed(
-            engine: CohortEngine, base: FloatTensors, rounds: Mapping[str, LocalRound]
-        ) -> Mapping[str, FloatTensors]:
+        def timed(engine: CohortEngine, base: FloatTensors, rounds: Mapping[str, LocalRound]) -> Updates:
             start = time.perf_counter()
             updates = train(engine, base, rounds)
             self.trained.append(time.perf_counter() - start)
@@ -163,8 +161,8 @@ def measure(workload: Workload, manner: Manner, profile: cProfile.Profile | None
         bound = bare(Path(folder), files, size * workload.cohort // files)
     whole = statistics.median(after - before for before, after in itertools.pairwise(watch.opened[1:]))
     engine, evaluation = statistics.median(watch.trained[1:]), statistics.median(watch.evaluated[1:])
-    drain = watch.ended - watch.opened[-1] - whole
-    name = f"{workload.name}, {POPULATION}" if manner.is_population else workload.name
+    drain = watch.ended - watch.decided - watch.evaluated[-1]
+    name = as_population(workload.name) if manner.is_population else workload.name
     return Line(name, start, whole, engine, evaluation, drain, bound)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
-POPULATION: Final = "one population"
-"""What stands behind the name of a workload whose clients are one site's."""
+
+def as_population(name: str) -> str:
+    """Return what a workload is called whose clients are one site's."""
+    return f"{name}, one population"
 
 
 @dataclass(frozen=True, slots=True)

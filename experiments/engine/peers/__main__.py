@@ -10,6 +10,7 @@ the tables into docs/simulation-speed.md.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -83,10 +84,13 @@ def measured(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, S
 
 
 def recorded_lines(names: Sequence[str], *, is_quick: bool) -> list[Line]:
-    """Return what recorded runs took, each workload in a process of its own; none of one that fails."""
+    """Return what recorded runs took, each workload in a process of its own, by homes and as one population.
+
+    A run that fails has no line.
+    """
     found: list[Line] = []
-    for name in names:
-        command = [sys.executable, "-W", "ignore", "-m", "experiments.engine.recorded", "--json", name]
+    for name, manner in itertools.product(names, ([], ["--population"])):
+        command = [sys.executable, "-W", "ignore", "-m", "experiments.engine.recorded", "--json", name, *manner]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_WAIT_POLICY": "PASSIVE"}
         done = subprocess.run(  # noqa: S603 - our own program
             [*command, *(["--quick"] if is_quick else [])],
@@ -100,7 +104,7 @@ def recorded_lines(names: Sequence[str], *, is_quick: bool) -> list[Line]:
             print(f"recorded, {name}: exit code {done.returncode}", file=sys.stderr)
             continue
         found += [Line(**each) for each in json.loads(answers[-1])]
-        print(f"recorded, {name}: {found[-1].round:.3f} s a round", file=sys.stderr)
+        print(f"recorded, {found[-1].name}: {found[-1].round:.3f} s a round", file=sys.stderr)
     return found
 
 

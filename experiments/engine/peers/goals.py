@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from experiments.engine.peers.programs import BARE_TWO, FLOWER, OURS, PEERS, PFL_TWO, Start, Starts
-from experiments.engine.recorded_line import Line
+from experiments.engine.recorded_line import Line, as_population
 
 FASTEST: Final = {"W1a": 8.0}
 """How many times faster a round has to be than the fastest peer's."""
@@ -59,7 +59,8 @@ def goals(columns: Mapping[str, Starts], recorded: Sequence[Line] | None) -> lis
     found = [goal for name, starts in columns.items() for goal in _of(name, starts)]
     if recorded is not None:
         lines = {line.name: line for line in recorded}
-        found += [goal for name in columns for goal in _of_recording(name, lines.get(name))]
+        manners = [each for name in columns for each in (name, as_population(name))]
+        found += [goal for name in manners for goal in _of_recording(name, lines.get(name))]
     return found
 
 
@@ -102,6 +103,6 @@ def _of_recording(name: str, line: Line | None) -> list[Goal]:
     whole, engine = (None, None) if line is None else (line.engine + line.recording, line.engine)
     recording = None if line is None else line.recording / line.bound
     found = [Goal(name, "recording / hashing and writing its bytes", recording, RECORDING, is_least=False)]
-    if name in RECORDED:
-        found.append(Goal(name, "engine and recording / engine", ratio(whole, engine), RECORDED[name], is_least=False))
+    if (bound := RECORDED.get(name.partition(",")[0])) is not None:
+        found.append(Goal(name, "engine and recording / engine", ratio(whole, engine), bound, is_least=False))
     return found

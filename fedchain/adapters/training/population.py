@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-import numpy as np
-
 from fedchain.adapters.datasets.partition import Partition, Population
 from fedchain.adapters.training.engine.cohort import CohortEngine
 from fedchain.adapters.training.modules import Makers
@@ -67,9 +65,7 @@ class PopulationTrainer:
         if local.clients is None:
             raise InputError("training of a population", expected="the clients of a round", got="none")
         rounds = {str(client): self._round_of(client, local) for client in local.clients}
-        updates = self._engine.train(base, rounds)
-        each = [updates[name] for name in rounds]
-        return {name: np.stack([update[name] for update in each]) for name in base}
+        return self._engine.train(base, rounds).stacked()
 
     def close(self) -> None:
         """End the engine's workers."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from experiments.engine.population import TRAINING, Population, measure, trained
+from experiments.engine.population import TRAINING, Population, measure, measure_recorded, trained
 from experiments.engine.workloads import named
 from fedchain.adapters.training.engine.cohort import CohortEngine
 from fedchain.adapters.training.models import initial
@@ -31,3 +31,9 @@ def test_a_round_moves_the_model_by_the_mean() -> None:
     both, one, other = (trained(engine, model, names, 1) for names in (["c1", "c2"], ["c1"], ["c2"]))
     for name in model:
         np.testing.assert_allclose(both[name], (one[name] + other[name]) / 2, rtol=1e-10, atol=1e-13)
+
+
+def test_a_recorded_run_of_a_population_verifies_and_takes_no_memory_for_those_who_are_not_drawn() -> None:
+    few, many = (measure_recorded(registered, 4, 2) for registered in (8, 100_000))
+    assert (few.verified, many.verified) == (8, 8)
+    assert many.peak_mb - many.before_mb < 100

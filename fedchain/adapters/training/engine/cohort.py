@@ -53,6 +53,15 @@ class Updates(Mapping[str, FloatTensors]):
             name: piece.numpy().reshape(shape) for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
         }
 
+    def stacked(self) -> FloatTensors:
+        """Return all updates at once, each tensor with one axis more in front: the clients in their order."""
+        rows = self.matrix[list(self.clients.values())].double()
+        pieces = torch.split(rows, [_size(shape) for shape in self.shapes.values()], dim=1)
+        return {
+            name: piece.contiguous().numpy().reshape(len(rows), *shape)
+            for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
+        }
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.clients)
 
@@ -112,13 +121,13 @@ class CohortEngine:
             return "it has layers or a forward function that no execution takes with differential privacy"
         return ""
 
-    def train(self, base: FloatTensors, rounds: Mapping[str, LocalRound]) -> Mapping[str, FloatTensors]:
+    def train(self, base: FloatTensors, rounds: Mapping[str, LocalRound]) -> Updates:
         """Return each client's update, float64 by tensor name; see `fedchain.ports.training.Engine`.
 
         `refusal` must have had nothing against the training.
         """
         if not rounds:
-            return {}
+            return Updates({}, torch.empty(0, 0), {})
         sites = self._sites(rounds)
         training = _checked(rounds, sites)
         module = build(training.model, training.model_options, base, self._makers)

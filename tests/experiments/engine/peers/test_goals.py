@@ -16,7 +16,7 @@ def starts(rounds: Sequence[float], whole: float) -> list[Start]:
 
 
 def of(workload: str, column: Starts, recorded: Sequence[Line] | None = None) -> dict[str, Goal]:
-    return {goal.what: goal for goal in goals({workload: column}, recorded)}
+    return {goal.what: goal for goal in goals({workload: column}, recorded) if goal.workload == workload}
 
 
 ALL: Starts = {
@@ -62,6 +62,14 @@ def test_recording_is_compared_with_its_bytes_and_its_engine() -> None:
     assert found["engine and recording / engine"].verdict == Verdict.MET
     assert of("W2", ALL, [])["engine and recording / engine"].verdict == Verdict.NOT_MEASURED
     assert "engine and recording / engine" not in of("W2", ALL)
+
+
+def test_a_population_has_goals_of_its_own() -> None:
+    line = Line("W2, one population", 1.0, round=4.0, engine=3.8, evaluation=0.1, drain=0.3, bound=0.1)
+    found = {(goal.workload, goal.what): goal for goal in goals({"W2": ALL}, [line])}
+    assert found["W2, one population", "engine and recording / engine"].verdict == Verdict.MET
+    assert found["W2, one population", "recording / hashing and writing its bytes"].ratio == pytest.approx(1.0)
+    assert found["W2", "recording / hashing and writing its bytes"].verdict == Verdict.NOT_MEASURED
 
 
 def test_a_bound_may_be_reached_and_not_passed() -> None:
