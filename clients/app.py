@@ -21,6 +21,7 @@ from fedchain.core.task import RoundProof, SignedPromise, Task, header_bytes
 from fedchain.workflow.site import Site
 
 RECORD: Final = "fedchain"
+_EMPTY: Final = ConfigRecord({})
 T = TypeVar("T")
 SiteOf: TypeAlias = Callable[[Context], AbstractContextManager[Site]]
 """Finds a node's site for one message: one that is there already, or one that is opened for it."""
@@ -46,7 +47,7 @@ def make_client_app(site_of: SiteOf) -> ClientApp:
 
 
 def _train(site: Site, message: Message) -> ConfigRecord:
-    control = _bytes(message, "control") if "control" in message.content.config_records.get(RECORD, ()) else b""
+    control = _bytes(message, "control") if "control" in _record(message) else b""
     signed = site.contribute(_task(_bytes(message, "document")), _bytes(message, "model"), control)
     return ConfigRecord({"header": header_bytes(signed.header), "payload": signed.payload, "keys": signed.keys})
 
@@ -81,8 +82,13 @@ def _document(message: Message, cls: type[T]) -> T:
     return document.from_bytes(cls, _bytes(message, "document"))
 
 
+def _record(message: Message) -> ConfigRecord:
+    record = message.content.get(RECORD)  # `config_records` copies all records at each call
+    return record if isinstance(record, ConfigRecord) else _EMPTY
+
+
 def _bytes(message: Message, key: str) -> bytes:
-    value = message.content.config_records.get(RECORD, ConfigRecord({})).get(key)
+    value = _record(message).get(key)
     if not isinstance(value, bytes):
         raise FormatError(f"message {message.metadata.message_type}", expected=f"bytes under {key!r}")
     return value

@@ -26,6 +26,7 @@ AT_ONCE: Final = 32
 AT_ONCE_BYTES: Final = 1 << 24
 """Replies that are handed on together: so many, or of payloads of so many bytes and one more."""
 UNSENT: Final = "the message could not be sent"
+_EMPTY: Final = ConfigRecord({})
 
 
 @dataclass(slots=True)
@@ -44,8 +45,10 @@ class FlowerCohort:
         nodes = [node for node in self.grid.get_node_ids() if node not in answered]
         body = document.to_bytes(task)
         ttl = float(max(1, task.deadline - self.clock.now()))
-        sent = {"document": body, "model": model} | ({"control": control} if control else {})
-        messages = [_message(node, "train", task.round, ttl, **sent) for node in nodes]
+        sent = ConfigRecord({"document": body, "model": model})
+        if control:
+            sent["control"] = control
+        messages = [_message(node, "train", task.round, ttl, sent) for node in nodes]
         waiting: set[str] = set()
         for node, message_id in zip(nodes, self._push(messages), strict=True):
             if message_id:
@@ -71,14 +74,12 @@ class FlowerCohort:
     def promise(self, node: int, promise: SignedPromise) -> None:
         """See `Cohort.promise`; a node that is gone gets none, and nothing waits for it."""
         body = document.to_bytes(promise)
-        self._push([_message(node, "query.promise", promise.promise.round, None, document=body)])
+        self._push([_message(node, "query.promise", promise.promise.round, None, ConfigRecord({"document": body}))])
 
     def countersign(self, proofs: Sequence[tuple[int, RoundProof]]) -> Iterator[Sequence[ReceiptReply]]:
         """See `Cohort.countersign`."""
-        messages = [
-            _message(node, "query.countersign", proof.round, COUNTERSIGN_S, document=document.to_bytes(proof))
-            for node, proof in proofs
-        ]
+        asking = [(node, proof.round, ConfigRecord({"document": document.to_bytes(proof)})) for node, proof in proofs]
+        messages = [_message(node, "query.countersign", round_, COUNTERSIGN_S, sent) for node, round_, sent in asking]
         asked: dict[str, tuple[int, int]] = {}
         for (node, proof), message_id in zip(proofs, self._push(messages), strict=True):
             if message_id:
@@ -121,9 +122,8 @@ def _together(messages: Iterable[Message]) -> Iterator[list[Message]]:
         yield group
 
 
-def _message(node: int, kind: str, round_: int, ttl: float | None, **body: bytes) -> Message:
-    content = RecordDict({RECORD: ConfigRecord(dict(body))})
-    return Message(content, node, kind, ttl=ttl, group_id=str(round_))
+def _message(node: int, kind: str, round_: int, ttl: float | None, sent: ConfigRecord) -> Message:
+    return Message(RecordDict({RECORD: sent}), node, kind, ttl=ttl, group_id=str(round_))
 
 
 def _receipt(node: int, round_: int, message: Message) -> ReceiptReply:
@@ -134,7 +134,8 @@ def _receipt(node: int, round_: int, message: Message) -> ReceiptReply:
 
 
 def _record(message: Message) -> ConfigRecord:
-    return message.content.config_records.get(RECORD, ConfigRecord({}))
+    record = message.content.get(RECORD)  # `config_records` copies all records at each call
+    return record if isinstance(record, ConfigRecord) else _EMPTY
 
 
 def _bytes(record: ConfigRecord, key: str) -> bytes:

@@ -10,6 +10,7 @@ The vectors in tests/vectors/cid.json come from two implementations of others.
 
 from __future__ import annotations
 
+import functools
 from base64 import b32decode, b32encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ class Cid:
     @property
     def text(self) -> str:
         """The 59 characters: `b` for base32 in lower case, then the binary form without padding."""
-        return "b" + b32encode(self.binary).decode("ascii").rstrip("=").lower()
+        return _text(self.binary)
 
     def __str__(self) -> str:
         return self.text
@@ -72,13 +73,24 @@ class Cid:
     @classmethod
     def parse(cls, text: str) -> Cid:
         """Read the canonical text; raises FormatError on any other spelling, base, version or hash."""
-        try:
-            cid = cls.from_binary(b32decode(text[1:].upper() + "=" * 6))
-        except (ValueError, FormatError) as error:
-            raise _not_canonical(text) from error
-        if cid.text != text:
-            raise _not_canonical(text)
-        return cid
+        return cls.from_binary(_binary(text))
+
+
+@functools.lru_cache(maxsize=1 << 10)  # an update's is written, and read again, many times in its round
+def _text(binary: bytes) -> str:
+    return "b" + b32encode(binary).decode("ascii").rstrip("=").lower()
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _binary(text: str) -> bytes:
+    """Return the binary form of a canonical text."""
+    try:
+        binary = Cid.from_binary(b32decode(text[1:].upper() + "=" * 6)).binary
+    except (ValueError, FormatError) as error:
+        raise _not_canonical(text) from error
+    if _text(binary) != text:
+        raise _not_canonical(text)
+    return binary
 
 
 def _not_canonical(text: str) -> FormatError:

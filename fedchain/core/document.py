@@ -49,15 +49,21 @@ def _encoded(value: Json) -> bytes:
 
 def to_json(value: object) -> Json:
     """Return the JSON value of a document: dict, list, str, int, bool or None."""
-    return _encoder(type(value))(value)
+    return _ENCODER[type(value)](value)
 
 
-@functools.cache
-def _encoder(kind: type[Any]) -> _Encoder:
-    """Return what encodes values of a type; types are looked into once, not for every value."""
+class _Encoders(dict[type[Any], _Encoder]):
+    """What encodes values of each type; types are looked into once, not for every value."""
+
+    def __missing__(self, kind: type[Any]) -> _Encoder:
+        self[kind] = _encoder_of(kind)
+        return self[kind]
+
+
+def _encoder_of(kind: type[Any]) -> _Encoder:
     if issubclass(kind, enum.Enum):
         return _encode_enum
-    for plain, encode in _ENCODERS.items():
+    for plain, encode in _PLAIN_ENCODERS.items():
         if issubclass(kind, plain):
             return encode
     if dataclasses.is_dataclass(kind):
@@ -67,7 +73,11 @@ def _encoder(kind: type[Any]) -> _Encoder:
 
 def _dataclass_encoder(names: tuple[str, ...]) -> _Encoder:
     def encode(value: object) -> Json:
-        return {name: to_json(getattr(value, name)) for name in names}
+        members: dict[str, Json] = {}
+        for name in names:
+            each: object = getattr(value, name)
+            members[name] = _ENCODER[type(each)](each)
+        return members
 
     return encode
 
@@ -89,18 +99,19 @@ def _encode_int(value: int) -> Json:
 
 
 def _encode_items(value: Sequence[object]) -> Json:
-    return [_encoder(type(item))(item) for item in value]
+    return [_ENCODER[type(each)](each) for each in value]
 
 
 def _encode_dict(value: Mapping[object, object]) -> Json:
-    return {str(key): _encoder(type(item))(item) for key, item in value.items()}
+    return {str(key): _ENCODER[type(each)](each) for key, each in value.items()}
 
 
-_ENCODERS: Final[dict[type[Any], _Encoder]] = {
+_PLAIN_ENCODERS: Final[dict[type[Any], _Encoder]] = {
     str: _as_it_is, bytes: _encode_bytes, types.NoneType: _as_it_is, bool: _as_it_is, int: _encode_int,
     tuple: _encode_items, list: _encode_items, dict: _encode_dict,
 }  # fmt: skip
 """In this order: a bool is an int, too."""
+_ENCODER: Final = _Encoders()
 
 
 def from_bytes(cls: type[T], data: bytes) -> T:

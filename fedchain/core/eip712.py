@@ -24,6 +24,10 @@ class TypedMessage(Protocol):
 
     TYPE: ClassVar[str]
 
+    def __hash__(self) -> int:
+        """A frozen dataclass has one."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Domain:
