@@ -48,14 +48,15 @@ def check(config: ExperimentConfig, bench: Bench) -> None:
 def _check_population(config: ExperimentConfig, partition: Partition) -> None:
     if partition.population is None:
         return
-    for name, is_other, wanted in (
-        ("simulation.engine", config.simulation.engine == "sites", "auto"),
-        ("simulation.backend", config.simulation.backend != "local", "local"),
-        ("device", config.device != CPU, CPU),
-        ("strategy.name", config.strategy.name == "scaffold", "one without a control for each client"),
+    chosen = config.simulation
+    for name, got, is_possible, wanted in (
+        ("simulation.backend", chosen.backend, chosen.backend == "local", "local"),
+        ("simulation.engine", chosen.engine, chosen.engine == "auto", "auto"),
+        ("device", config.device, config.device == CPU, CPU),
+        ("strategy.name", config.strategy.name, config.strategy.name != "scaffold", "one without controls of clients"),
     ):
-        if is_other:
-            raise InputError(f"{name} of a run with the population {partition.name}", expected=wanted, got="another")
+        if not is_possible:
+            raise InputError(f"{name} of a run with the population {partition.name}", expected=wanted, got=got)
 
 
 def _check_delta(training: LocalTraining, partition: Partition) -> None:

@@ -105,6 +105,13 @@ def test_each_client_is_drawn_about_as_often_as_any_other_and_another_run_draws_
     assert drawn(RUN, 1, replace(roster, drawn=50)) == tuple(range(50))
 
 
+def test_words_that_would_favour_the_first_clients_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = 2**64 - 2**64 % 11
+    words = iter([limit, 2**64 - 1, limit - 1, 3, 14, 5])
+    monkeypatch.setattr("fedchain.core.population.tagged", lambda *_: next(words).to_bytes(8) + bytes(24))
+    assert drawn(RUN, 1, Roster(bytes(32), 11, 3, 1)) == (3, 5, 10)
+
+
 @FEW
 @given(st.integers(2, 40), st.data())
 def test_the_mean_is_that_of_fractions_rounded_once_half_to_even(clients: int, data: st.DataObject) -> None:

@@ -202,8 +202,9 @@ def test_a_manifest_whose_roster_is_not_the_registered_dataset_is_found_out(
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("simulation.engine=sites", "simulation.engine of a run with the population plant: expected auto"),
-        ("strategy=scaffold", "strategy.name of a run with the population plant: expected one without a control"),
+        ("simulation.engine=sites", "simulation.engine .* plant: expected auto, got sites"),
+        ("device=cuda", "device"),
+        ("strategy=scaffold", "strategy.name .* plant: expected one without controls of clients, got scaffold"),
     ],
 )
 def test_what_a_population_cannot_be_trained_by_is_refused_before_anything_is_made(
