@@ -89,7 +89,10 @@ def for_others(reply: Reply) -> bytes:
 def altered(reply: Reply) -> bytes:
     keys = document.from_bytes(WrappedKeys, reply.keys)
     return document.to_bytes(
-        replace(keys, keys=tuple(replace(each, wrapped=each.wrapped[:-1] + b"?") for each in keys.keys))
+        replace(
+            keys,
+            keys=tuple(replace(each, wrapped=each.wrapped[:-1] + bytes([each.wrapped[-1] ^ 1])) for each in keys.keys),
+        )
     )
 
 
