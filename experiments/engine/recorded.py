@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import argparse
 import cProfile
-import hashlib
 import itertools
 import json
-import os
 import pstats
 import statistics
 import sys
@@ -29,7 +27,7 @@ from rich.table import Table
 from torch import nn
 
 from clients.app import make_client_app
-from experiments.engine.recorded_line import Line, as_population
+from experiments.engine.recorded_line import Line, as_population, bare
 from experiments.engine.workloads import MODELS, WORKLOADS, Workload, named
 from fedchain.adapters.datasets.own import make_partition, sandbox
 from fedchain.adapters.datasets.partition import Partition
@@ -159,26 +157,13 @@ def measure(workload: Workload, manner: Manner, profile: cProfile.Profile | None
         size = 4 * sum(each.numel() for each in workload.module().parameters())
         files = 1 if manner.is_population else workload.cohort
         bound = bare(Path(folder), files, size * workload.cohort // files)
-    whole = statistics.median(after - before for before, after in itertools.pairwise(watch.opened[1:]))
-    engine, evaluation = statistics.median(watch.trained[1:]), statistics.median(watch.evaluated[1:])
+    rounds = [after - before for before, after in itertools.pairwise(watch.opened[1:])]
+    spent = list(zip(rounds, watch.trained[1:], watch.evaluated[1:], strict=False))  # the last round has no next one
+    whole, engine, evaluation = (statistics.median(each[column] for each in spent) for column in range(3))
+    recording = statistics.median(each[0] - each[1] - each[2] for each in spent)
     drain = watch.ended - watch.decided - watch.evaluated[-1]
     name = as_population(workload.name) if manner.is_population else workload.name
-    return Line(name, start, whole, engine, evaluation, drain, bound)
-
-
-def bare(folder: Path, files: int, size: int) -> float:
-    """Return the least of three times that it takes to hash, write and fsync so many files of so many bytes."""
-    data, times = os.urandom(size), []
-    for turn in range(3):
-        start = time.perf_counter()
-        for number in range(files):
-            hashlib.sha256(data).digest()
-            with (folder / f"{turn}-{number}").open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        times.append(time.perf_counter() - start)
-    return min(times)
+    return Line(name, start, whole, engine, evaluation, recording, drain, bound)
 
 
 def main() -> int:

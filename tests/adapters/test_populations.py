@@ -13,9 +13,10 @@ from torch import nn
 from fedchain.adapters.datasets.own import sandbox
 from fedchain.adapters.datasets.partition import Partition
 from fedchain.adapters.datasets.population import Roll, make_population
+from fedchain.adapters.training.engine.cohort import CohortEngine
 from fedchain.adapters.training.models import initial
 from fedchain.adapters.training.population import PopulationTrainer
-from fedchain.adapters.training.trainer import TorchTrainer
+from fedchain.adapters.training.trainer import ONE_AT_A_TIME, TorchTrainer
 from fedchain.core.errors import InputError
 from fedchain.core.policy import DatasetCard
 from fedchain.core.privacy import Release, batches_per_epoch
@@ -116,6 +117,29 @@ def test_a_client_whose_rows_are_not_finite_is_refused_when_it_is_asked_for() ->
     assert made.population is not None
     with pytest.raises(InputError, match="rows of client 3 of plant: expected finite numbers"):
         made.population.rows_of(3)
+
+
+def test_a_function_that_fails_for_a_client_is_said_in_one_line() -> None:
+    def broken(client: int) -> tuple[Any, Any]:
+        return rows_of(client if client < 3 else 99)
+
+    made = make_population("plant", broken, sandbox("machines", "made up"), Roll(6, SIZES, 3))
+    assert made.population is not None
+    with pytest.raises(
+        InputError, match=r"what makes the rows of plant failed with IndexError: .* \(test_populations.py, line"
+    ):
+        made.population.rows_of(3)
+
+
+def test_populations_are_trained_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def alone(*_: Any) -> Any:
+        assert ONE_AT_A_TIME.locked()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(CohortEngine, "train", alone)
+    with pytest.raises(KeyboardInterrupt):
+        PopulationTrainer(site(), 1, {}).train({}, LocalRound(TRAINING, Release(0, 1, 2), 1, 7, clients=(0, 1)))
+    assert not ONE_AT_A_TIME.locked()
 
 
 def test_a_model_that_the_engine_does_not_take_says_why() -> None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from fedchain.adapters.datasets.own import checked
 from fedchain.adapters.datasets.partition import Floats, Partition, Population
 from fedchain.adapters.home import plain_name
+from fedchain.adapters.targets import own_code
 from fedchain.core.aggregation import MAX_TOTAL_WEIGHT
 from fedchain.core.digest import DIGEST_SIZE, Digest
 from fedchain.core.errors import InputError
@@ -73,7 +74,9 @@ class _Checked:
     sizes: npt.NDArray[np.int32]
 
     def __call__(self, client: int) -> tuple[Floats, Floats]:
-        x, y = checked(f"{client} of {self.name}", *self.rows_of(client))
+        with own_code(f"what makes the rows of {self.name}"):
+            rows, labels = self.rows_of(client)
+        x, y = checked(f"{client} of {self.name}", rows, labels)
         if len(x) != self.sizes[client]:
             raise InputError(
                 f"rows of client {client} of {self.name}", expected=f"{self.sizes[client]}, as registered", got=len(x)

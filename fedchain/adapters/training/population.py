@@ -9,6 +9,7 @@ from typing import Final
 from fedchain.adapters.datasets.partition import Partition, Population
 from fedchain.adapters.training.engine.cohort import CohortEngine
 from fedchain.adapters.training.modules import Makers
+from fedchain.adapters.training.trainer import ONE_AT_A_TIME
 from fedchain.core.errors import InputError
 from fedchain.core.privacy import Release, batches_per_epoch
 from fedchain.core.task import LocalTraining
@@ -65,7 +66,8 @@ class PopulationTrainer:
         if local.clients is None:
             raise InputError("training of a population", expected="the clients of a round", got="none")
         rounds = {str(client): self._round_of(client, local) for client in local.clients}
-        return self._engine.train(base, rounds).stacked()
+        with ONE_AT_A_TIME:
+            return self._engine.train(base, rounds).stacked()
 
     def close(self) -> None:
         """End the engine's workers."""

@@ -44,7 +44,7 @@ from fedchain.ports.training import LocalRound
 OFF: Final = "off"
 MIN_NOISE_MULTIPLIER: Final = 0.3
 MAX_STEPS: Final = 10**6
-_ONE_AT_A_TIME: Final = threading.Lock()
+ONE_AT_A_TIME: Final = threading.Lock()
 """Torch has one generator and one number of threads for a whole process, and sites may be asked on several threads."""
 _CHUNK: Final = 1 << 22
 """Per-record gradients held at once, in numbers: bounds memory whatever the model and the batch."""
@@ -76,7 +76,7 @@ class TorchTrainer:
         if inputs != self.partition.inputs:
             raise InputError("model.inputs", expected=f"{self.partition.inputs} features", got=inputs)
         label = f"{training.seed}/{local.round}/{self.partition.card.name}"
-        with _ONE_AT_A_TIME:  # making a module draws from the generator, too
+        with ONE_AT_A_TIME:  # making a module draws from the generator, too
             module = build(training.model, training.model_options, base, self.makers).to(self.device)
             with single_threaded(), seeded(label):
                 if local.release.is_protected:

@@ -38,3 +38,11 @@ def test_the_comparison_counts_rounds_and_wholes() -> None:
         assert len(start["rounds"]) == 2
         assert start["whole"] > sum(start["rounds"]) > 0
     assert {goal["verdict"] for goal in document["goals"]} == {"not measured"}
+
+
+@pytest.mark.slow
+def test_what_recording_cannot_cost_less_than_is_more_than_hashing_and_writing_its_bytes() -> None:
+    lines = answer("experiments.engine.floor", "--json", "W2")
+    assert isinstance(lines, list)
+    assert [line["name"] for line in lines] == ["W2", "W2, one population"]
+    assert all(line["floor"] > line["bound"] > 0 for line in lines)

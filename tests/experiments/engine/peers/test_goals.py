@@ -55,7 +55,7 @@ def test_no_goal_is_met_by_somebody_who_did_not_run() -> None:
 
 
 def test_recording_is_compared_with_its_bytes_and_its_engine() -> None:
-    line = Line("W2", 9.0, round=4.5, engine=3.8, evaluation=0.4, drain=0.3, bound=0.2)
+    line = Line("W2", 9.0, round=4.5, engine=3.8, evaluation=0.4, recording=0.3, drain=0.3, bound=0.2)
     found = of("W2", ALL, [line])
     assert found["recording / hashing and writing its bytes"].ratio == pytest.approx(1.5)
     assert found["recording / hashing and writing its bytes"].verdict == Verdict.MISSED
@@ -65,7 +65,7 @@ def test_recording_is_compared_with_its_bytes_and_its_engine() -> None:
 
 
 def test_a_population_has_goals_of_its_own() -> None:
-    line = Line("W2, one population", 1.0, round=4.0, engine=3.8, evaluation=0.1, drain=0.3, bound=0.1)
+    line = Line("W2, one population", 1.0, round=4.0, engine=3.8, evaluation=0.1, recording=0.1, drain=0.3, bound=0.1)
     found = {(goal.workload, goal.what): goal for goal in goals({"W2": ALL}, [line])}
     assert found["W2, one population", "engine and recording / engine"].verdict == Verdict.MET
     assert found["W2, one population", "recording / hashing and writing its bytes"].ratio == pytest.approx(1.0)

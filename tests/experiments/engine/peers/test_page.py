@@ -13,7 +13,7 @@ COLUMNS = {
     "W1a": {OURS.name: [Start((0.02, 0.02), 2.0)], FLOWER.name: [Start((1.0, 1.2), 24.0)], PFL_TWO.name: []},
     "W2": {OURS.name: [Start((2.5,), 8.0)], FLOWER.name: [Start((3.0,), 20.0)]},
 }
-LINE = Line("W1a", start=30.0, round=0.5, engine=0.1, evaluation=0.1, drain=0.3, bound=0.2)
+LINE = Line("W1a", start=30.0, round=0.5, engine=0.1, evaluation=0.1, recording=0.3, drain=0.3, bound=0.2)
 
 
 def rows(text: str, who: str) -> list[list[str]]:
