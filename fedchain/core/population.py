@@ -1,7 +1,7 @@
 """A population: many clients that one site answers for, registered by the root of one Merkle tree.
 
 The dataset that the site registers is the roster: its root, how many clients there are and their rows. Whom a round
-draws is a function of run and round, so nobody picks. The site's update has the update of each of them, beside
+draws is a function of run and round, so the site does not pick. The site's update has the update of each of them, beside
 where it stands in the roster; what enters the model is their mean, weighted by the registered rows and rounded once.
 
 The tree is that of RFC 6962, section 2.1, over 2^d entries, the least power of two that holds all clients; an entry
