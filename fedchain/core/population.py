@@ -1,8 +1,9 @@
 """A population: many clients that one site answers for, registered by the root of one Merkle tree.
 
 The dataset that the site registers is the roster: its root, how many clients there are and their rows. Whom a round
-draws is a function of run and round, so the site does not pick. The site's update has the update of each of them, beside
-where it stands in the roster; what enters the model is their mean, weighted by the registered rows and rounded once.
+draws is a function of run and round, so the site does not pick. The site's update has the update of each of them,
+beside where it stands in the roster; what enters the model is their mean, weighted by the registered rows and rounded
+once.
 
 The tree is that of RFC 6962, section 2.1, over 2^d entries, the least power of two that holds all clients; an entry
 is the client's number, its rows and a 32-byte commitment to them, and what lies behind the last client is empty.
