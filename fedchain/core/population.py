@@ -13,7 +13,7 @@ Clients of a population have no keys: their site's signature stands for all of t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -166,14 +166,14 @@ def schema_with(schema: TensorSchema, roster: Roster) -> TensorSchema:
 def checked(tensors: IntTensors, roster: Roster, run: bytes, round_: int) -> IntTensors | Reason:
     """Return the mean of an update that has the tensors of `schema_with`, or why it is refused.
 
-    Its clients must be those that the round draws, each in the roster with these rows.
+    Its clients must be those that the round draws, each in the roster with these rows, which are not below the least.
     """
     if tuple(tensors[CLIENTS].tolist()) != drawn(run, round_, roster):
         return Reason.OTHER_CLIENTS
     commitments, paths = _digests(tensors[COMMITMENTS]), _digests(tensors[PATHS])
     depth, size = roster.depth, 1 << roster.depth
     for place, (client, rows) in enumerate(zip(tensors[CLIENTS].tolist(), tensors[ROWS].tolist(), strict=True)):
-        if rows < 1:
+        if rows < roster.least_rows:
             return Reason.OTHER_CLIENTS
         leaf = entry_hash(entry(client, rows, commitments[place]))
         try:
@@ -194,11 +194,6 @@ def one_update(tensors: IntTensors) -> IntTensors:
         return tensors
     weights = tensors[ROWS].astype(np.int64)
     return {name: _mean(array, weights) for name, array in tensors.items() if not name.startswith(PREFIX)}
-
-
-def is_of_population(tensors: Mapping[str, object]) -> bool:
-    """Tell whether an update's tensors are those of a population."""
-    return CLIENTS in tensors
 
 
 def _mean(stacked: npt.NDArray[np.int32], weights: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:

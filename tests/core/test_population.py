@@ -184,6 +184,13 @@ def test_clients_of_another_roster_are_refused() -> None:
     assert checked(update, replace(roster, root=other.root), RUN, 1) is Reason.OTHER_CLIENTS
 
 
+def test_a_client_with_fewer_rows_than_the_roster_says_is_refused() -> None:
+    tree = RosterTree(np.array([3, 9], np.int32))
+    roster = Roster(tree.root, 2, 2, 3)
+    assert not isinstance(checked(update_of(tree, (0, 1)), roster, RUN, 1), Reason)
+    assert checked(update_of(tree, (0, 1)), replace(roster, least_rows=4), RUN, 1) is Reason.OTHER_CLIENTS
+
+
 def test_a_dataset_opens_with_its_own_salt_roster_and_rows_only() -> None:
     roster, _, _ = genuine()
     opening = RosterOpening("plant", bytes(32), roster)
